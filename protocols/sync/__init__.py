@@ -1,0 +1,1 @@
+"""Catching up with the network: proof walk, range sync, follow (CHAIN 2.2)."""
