@@ -1,4 +1,1 @@
-"""The rules: pure, deterministic, without I/O, clock, randomness or floats (DESIGN 2, CHAIN 5).
-
-Nothing in here imports from `storage`, `protocols` or `daemon`.
-"""
+"""The rules: pure and deterministic. No I/O, clock, randomness, trio or floats (CHAIN section 5)."""

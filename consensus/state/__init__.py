@@ -1,1 +1,1 @@
-"""Chain state: integer columns under a chunked Merkle tree, with rollback and proofs (DESIGN 4.2, CHAIN 4)."""
+"""State: integer columns in memory under a Merkle commitment (CHAIN section 4)."""
