@@ -33,17 +33,16 @@ def encode(value: Value) -> bytes:
 
 
 def _check_encodable(value: Value, depth: int) -> None:
-    kind = type(value)
-    if kind is int:
-        if not -(1 << 64) <= value < 1 << 64:  # type: ignore[operator]
+    if isinstance(value, int) and type(value) in (int, bool):
+        if not -(1 << 64) <= value < 1 << 64:
             raise TypeError(f"integer {value} does not fit 64 bits; encode it as bytes")
-    elif kind is list or kind is tuple:
+    elif isinstance(value, list | tuple):
         if depth >= MAX_DEPTH:
             raise TypeError(f"arrays nest deeper than {MAX_DEPTH}")
-        for item in value:  # type: ignore[union-attr]
+        for item in value:
             _check_encodable(item, depth + 1)
-    elif kind is not bytes and kind is not bool and value is not None:
-        raise TypeError(f"{kind.__name__} is not encodable")
+    elif type(value) is not bytes and value is not None:
+        raise TypeError(f"{type(value).__name__} is not encodable")
 
 
 def decode(data: bytes, *, max_bytes: int) -> Any:

@@ -30,6 +30,9 @@ LATE_FINALIZE: Final = 8
 BACKOFF_FREE_LEVELS: Final = 2
 """Failed views before timers stretch."""
 
+_THREE: Final = tuple(3**power for power in range(64))
+"""Powers of three: 1.5^p = 3^p / 2^p. The cap of any slot length down to a microsecond needs fewer."""
+
 _LEAST_CAP: Final = 20
 _CAP_TIMEOUT: Final = 60_000_000
 """Back-off stops growing at 20x, or where T_PROPOSE reaches a minute if that is later."""
@@ -70,7 +73,7 @@ class Timing:
     def stretched(self, duration: int, level: int) -> int:
         """`duration` times the back-off k of R12: 1.5 per level above the second, capped; floored to a microsecond."""
         power = min(max(0, level - BACKOFF_FREE_LEVELS), self._cap_power)
-        return min(duration * 3**power // 2**power, duration * self._cap)
+        return min(duration * _THREE[power] >> power, duration * self._cap)
 
     @property
     def _cap(self) -> int:
@@ -80,7 +83,7 @@ class Timing:
     def _cap_power(self) -> int:
         """Least power at which 1.5^power reaches the cap: `level` beyond it changes nothing."""
         power = 0
-        while 3**power < self._cap * 2**power:
+        while _THREE[power] < self._cap << power:
             power += 1
         return power
 
