@@ -1,12 +1,12 @@
 """What the rest of a peer may ask of the network: streams, gossip, dials and connection events (CHAIN 7, LIBP2P 8).
 
 Two implementations keep this contract: `libp2p.host.Libp2pTransport` for real networks and
-`memory_transport.MemoryTransport` for whole peers in virtual time. Nothing above this module knows which one it holds, and
-nothing above it sees a library type.
+`memory_transport.MemoryTransport` for whole peers in virtual time. Nothing above this module knows which one it holds,
+and nothing above it sees a library type.
 
 Rules of the contract:
 
-* A stream handler and a validator may raise; the transport turns that into a reset or a rejection and counts it. It never
+* A stream handler and a validator may raise; the transport turns that into a reset or a drop and counts it. It never
   ends the peer.
 * A gossip validator is synchronous. It puts what it accepts into a bounded queue of its own, so the transport keeps no
   subscription queue and nothing is lost between the two.
@@ -39,7 +39,7 @@ class TransportError(Exception):
 
 
 class StreamClosed(TransportError):
-    """The stream ended before the operation was done: end of file, reset, lost connection, a write past its deadline."""
+    """The stream ended before the operation was done: end of file, reset, lost connection, write past its deadline."""
 
 
 class StreamRefused(TransportError):
@@ -120,7 +120,7 @@ class GossipVerdict(Enum):
 
 
 GossipValidator = Callable[[PeerId, bytes], GossipVerdict]
-"""`(sender, data) -> verdict`. Synchronous and quick (it runs on the network's task). `sender` forwarded the message."""
+"""`(sender, data) -> verdict`. Synchronous and quick (it runs on the network's task). `sender` forwarded it to us."""
 
 StreamHandler = Callable[[Stream], Awaitable[None]]
 """Serves one inbound stream. When it returns the stream is closed, when it raises the stream is reset."""
@@ -249,8 +249,8 @@ class Transport(Protocol):
     async def next_event(self) -> ConnectionEvent:
         """The next change of connection state, one reader at a time.
 
-        The feed is bounded by coalescing per peer: a peer that came and went between two reads leaves no event, one that
-        went and came back leaves both. The last event read about a peer is always its final state.
+        The feed is bounded by coalescing per peer: a peer that came and went between two reads leaves no event, one
+        that went and came back leaves both. The last event read about a peer is always its final state.
         """
         ...
 
