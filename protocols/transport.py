@@ -70,6 +70,12 @@ class DialFailed(TransportError):
         self.reason = reason
 
 
+class Started(Protocol):
+    """What `nursery.start` hands to `run` (trio's TaskStatus, which the installed type stubs do not know)."""
+
+    def started(self) -> None: ...
+
+
 class Stream(Protocol):
     """One bidirectional byte stream to a peer. One task may read while another writes."""
 
@@ -190,7 +196,7 @@ class Transport(Protocol):
         """Our own peer id."""
         ...
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until cancelled; reports started once the listen addresses are bound.
 
         Raises TransportError when it cannot listen, or when the network has failed and could not be brought back.
