@@ -1,0 +1,111 @@
+"""Q32 arithmetic on whole numpy arrays: the array forms of YUMA 1.2-1.4.
+
+Values are raw Q32 bits in int64 arrays. Inside an epoch every one of them is a share, a sum of shares or a quotient of
+them, hence never negative and, unless said otherwise, at most ONE = 2^32. That is what makes 64-bit words enough:
+
+* a product of two shares is at most 2^64, and reaches it only when both are ONE;
+* a share, and the sum of up to 2^20 shares, is an exact float64, so IEEE division gives the correctly rounded quotient.
+
+Floats are used for that one purpose, in lines marked `certified-float`: each quotient is either proven exact or checked
+against its integer residual.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Q32Array = NDArray[np.int64]
+
+ONE: Final = 1 << 32
+"""The raw Q32 value of 1."""
+
+U16_PARTS: Final = 65535
+"""Stored u16 shares are parts of this."""
+
+QUOTIENT_SCALE: Final = 2.0**-32  # lint: certified-float
+"""Multiplying a divisor by a power of two is exact; it moves the binary point of the quotient to where Q32 has it."""
+
+
+def multiply(factor: Q32Array | int, values: Q32Array) -> Q32Array:
+    """MUL of shares: floor(factor * values / 2^32), broadcasting; both operands in 0..ONE.
+
+    The unsigned product wraps to 0 only for ONE * ONE, which is repaired; `factor` should be the smaller array, because
+    it alone is searched for ONE.
+    """
+    factors = np.asarray(factor, dtype=np.int64)
+    product: Q32Array = ((factors.view(np.uint64) * values.view(np.uint64)) >> np.uint64(32)).view(np.int64)
+    if np.max(factors, initial=0) == ONE:
+        np.copyto(product, values, where=factors == ONE)
+    return product
+
+
+def divide(values: Q32Array, divisor: Q32Array | int) -> Q32Array:
+    """DIV0 of non-negative values by a broadcast divisor not smaller than them: floor(values * 2^32 / divisor).
+
+    Values up to 2^33, divisors up to 2^53; where the divisor is 0 the values must be 0 too, and stay so. The float
+    quotient is correctly rounded, so its floor can be wrong only where rounding hit an integer from below; those places
+    are compared with the exact residual, whose sign survives the wrap modulo 2^64.
+    """
+    divisors = np.maximum(np.asarray(divisor, dtype=np.int64), 1)
+    quotient = values / (divisors * QUOTIENT_SCALE)  # lint: certified-float
+    whole = np.floor(quotient)
+    result: Q32Array = whole.astype(np.int64)
+    suspect = np.flatnonzero(whole == quotient)
+    if suspect.size:
+        flat = result.reshape(-1)
+        guess = flat[suspect]
+        by = np.broadcast_to(divisors, values.shape).reshape(-1)[suspect]
+        residual = (values.reshape(-1)[suspect] << 32) - guess * by
+        flat[suspect] = guess - (residual < 0)
+    return result
+
+
+def divide_units(units: NDArray[np.uint16], divisor: NDArray[np.int64]) -> Q32Array:
+    """floor(units * 2^32 / divisor) for stored u16 values and integer sums of them; 0 where the sum is 0.
+
+    Exact without a check: the numerator is below 2^48, so a quotient that is not an integer lies at least 1/divisor
+    away from the next one, which is more than a float64 rounding error of it.
+    """
+    quotient = units / (np.maximum(divisor, 1) * QUOTIENT_SCALE)  # lint: certified-float
+    result: Q32Array = quotient.astype(np.int64)
+    return result
+
+
+def normalize(values: Q32Array) -> Q32Array:
+    """NORM of a vector: divided by its sum; unchanged when that is 0."""
+    return divide(values, int(values.sum()))
+
+
+def proportion_from_u16(parts: NDArray[np.uint16]) -> Q32Array:
+    """FRAC16: floor(parts * 2^32 / 65535), written as parts * 65537 + carry; tested for all 65536 values."""
+    wide = parts.astype(np.int64)
+    return wide * 65537 + ((wide + 1) >> 16)
+
+
+def proportion_to_u16(values: Q32Array) -> NDArray[np.uint16]:
+    """PROP16: floor(values * 65535), for values in 0..ONE."""
+    return (((values << 16) - values) >> 32).astype(np.uint16)
+
+
+FLOAT_EXACT: Final = 1 << 53
+"""Integers below this are exact as float64."""
+
+
+def reciprocal(values: Q32Array) -> Q32Array:
+    """floor(2^64 / value) = SDIV(ONE, value) for values in ONE..2^62.
+
+    As in `divide`; a value that float64 cannot hold may throw the estimate off by one either way, and then all
+    residuals are looked at.
+    """
+    quotient = float(1 << 64) / values  # lint: certified-float
+    whole = np.floor(quotient)
+    result: Q32Array = whole.astype(np.int64)
+    exact = int(values.max(initial=0)) < FLOAT_EXACT
+    suspect = np.flatnonzero(whole == quotient) if exact else np.arange(values.size)
+    if suspect.size:
+        flat = result.reshape(-1)
+        guess, value = flat[suspect], values.reshape(-1)[suspect]
+        residual = -(guess * value)  # of 2^64, modulo 2^64
+        flat[suspect] = guess - (residual < 0) + (residual >= value)
+    return result
