@@ -94,7 +94,7 @@ class YamuxConnection:
         self._body_flags = 0
         self._last_heard = trio.current_time()
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    # --- life -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve the connection until it ends. Cancelling it ends the connection."""
@@ -138,7 +138,7 @@ class YamuxConnection:
             self._on_misbehaviour(what)
             self.abort(what)
 
-    # --- streams -----------------------------------------------------------------------------------------------------
+    # --- streams ----------------------------------------------------------------------------------------------------
 
     @property
     def open_streams(self) -> int:
@@ -163,7 +163,7 @@ class YamuxConnection:
         if self._streams.pop(stream.stream_id, None) is not None and stream.stream_id & 1 == self._own_parity:
             self._own_open -= 1
 
-    # --- sending -----------------------------------------------------------------------------------------------------
+    # --- sending ----------------------------------------------------------------------------------------------------
 
     @property
     def has_room(self) -> bool:
@@ -221,7 +221,7 @@ class YamuxConnection:
             if stream.discard_until is not None and stream.discard_until <= now:
                 stream.reset_now()
 
-    # --- receiving ---------------------------------------------------------------------------------------------------
+    # --- receiving --------------------------------------------------------------------------------------------------
 
     async def _read_loop(self) -> None:
         while self.close_reason is None:

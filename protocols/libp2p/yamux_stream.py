@@ -82,7 +82,7 @@ class YamuxStream:
         self._readers = trio.lowlevel.ParkingLot()
         self._writers = trio.lowlevel.ParkingLot()
 
-    # --- what users call -------------------------------------------------------------------------------------------
+    # --- what users call --------------------------------------------------------------------------------------------
 
     async def read_some(self, limit: int) -> bytes:
         """Between 1 and `limit` bytes, b"" at a clean end of file; raises StreamClosed on a reset."""
@@ -168,7 +168,7 @@ class YamuxStream:
             self._end("the stream was reset")
             self._connection.forget(self)
 
-    # --- what the connection calls ---------------------------------------------------------------------------------
+    # --- what the connection calls ----------------------------------------------------------------------------------
 
     def take_data(self, data: memoryview) -> None:
         """Bytes arrived. The connection has checked them against the window."""
@@ -200,7 +200,7 @@ class YamuxStream:
             self._end(why)
             self._connection.forget(self)
 
-    # --- inside ------------------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------------------------
 
     def _check_writable(self) -> None:
         if self._ended is not None:
