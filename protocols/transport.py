@@ -19,9 +19,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NewType, Protocol
+from typing import TYPE_CHECKING, Final, NewType, Protocol
 
 import trio
+
+if TYPE_CHECKING:
+    # libp2p brings the trio-typing stubs, and the type checker prefers them to trio's own annotations.
+    from trio_typing import TaskStatus
 
 PeerId = NewType("PeerId", str)
 """A libp2p peer id as base58 text (`12D3Koo…` for Ed25519 keys)."""
@@ -68,12 +72,6 @@ class DialFailed(TransportError):
         super().__init__(f"cannot connect to {address}: {reason}")
         self.address = address
         self.reason = reason
-
-
-class Started(Protocol):
-    """What `nursery.start` hands to `run` (trio's TaskStatus, which the installed type stubs do not know)."""
-
-    def started(self) -> None: ...
 
 
 class Stream(Protocol):
@@ -196,7 +194,7 @@ class Transport(Protocol):
         """Our own peer id."""
         ...
 
-    async def run(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen and serve until cancelled; reports started once the listen addresses are bound.
 
         Raises TransportError when it cannot listen, or when the network has failed and could not be brought back.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -33,6 +33,9 @@ from .receive_budget import ReceiveBudget
 from .socket_channel import ChannelClosed, SocketChannel
 from .yamux import YAMUX, YamuxConnection
 from .yamux_stream import YamuxStream
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 DIAL_TIMEOUT: Final = 5.0
 """Seconds from the first SYN to a usable connection (LIBP2P 7: dial_timeout 5)."""
@@ -264,7 +267,7 @@ class Network:
         secured: SecureChannel,
         address: Address,
         *,
-        task_status: Started = trio.TASK_STATUS_IGNORED,
+        task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         remote = channel.get_remote_address()
         host = remote[0] if remote is not None else "0.0.0.0"

@@ -2,12 +2,13 @@
 
 Decoded by hand and not by a protobuf library, because a megabyte of two-byte empty messages is half a million objects
 there, and because what is malformed has to leave here as one exception (LIBP2P 6 rows 1 and 2). Unknown fields are
-skipped. Of a message only topic and data are read: the envelope is unsigned (CHAIN 7), so origin, sequence number, key and
-signature say nothing, and leaving them out keeps a relay from using them (a copy that names us as its origin is a stock
-host's reason to drop the message for good).
+skipped. Of a message only topic and data are read: the envelope is unsigned (CHAIN 7), so origin, sequence number,
+key and signature say nothing, and leaving them out keeps a relay from using them (a copy that names us as its
+origin is a stock host's reason to drop the message for good).
 
     RPC      1 subscriptions {1 subscribe, 2 topic}   2 publish {2 data, 4 topic}   3 control
-    control  1 ihave {1 topic, 2 ids}   2 iwant {1 ids}   3 graft {1 topic}   4 prune {1 topic, 3 backoff}   5 idontwant {1 ids}
+    control  1 ihave {1 topic, 2 ids}   2 iwant {1 ids}   3 graft {1 topic}   4 prune {1 topic, 3 backoff}
+             5 idontwant {1 ids}
 """
 
 from __future__ import annotations
