@@ -63,6 +63,8 @@ class Restarted:
     """Own statements of this era from the guard (R10)."""
     blocks: tuple[Header, ...]
     """Headers whose bodies the guard holds above F (R9)."""
+    vote_floor: View = View(0)
+    """View of this era at or below which the guard signs nothing new: above F when the chain database was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,10 @@ class PersistCertificate:
 
 @dataclass(frozen=True, slots=True)
 class Execute:
-    """Execute the block on its parent's state beside the driver; answer with BlockExecuted or BlockFailed."""
+    """Execute the block on its parent's state beside the driver; answer with BlockExecuted or BlockFailed.
+
+    The parent was executed before or is F. A driver that holds the result already answers at once.
+    """
 
     header: Header
     must_succeed: bool
@@ -249,7 +254,7 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class RequestBlock:
-    """Fetch a block by hash from peers until it arrives or F passes it."""
+    """Fetch a block by hash from peers until it arrives or F passes it; a driver that still has it answers at once."""
 
     block_hash: Hash32
 
@@ -273,7 +278,8 @@ class Finalise:
     certificate: Certificate
     block_hash: Hash32
     chain: tuple[Hash32, ...]
-    """Blocks from the first above the old F up to and including `block_hash`, ascending by height."""
+    """Blocks from the first above the old F up to and including `block_hash`, ascending by height; empty when F's own
+    block was proposed again and is final in a later view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +287,17 @@ class ReportEvidence:
     """Two conflicting statements by one key: gossip and keep for a body."""
 
     evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class SecondSigner:
+    """A statement of our own key that this process never made: a second machine or an older copy of the guard.
+
+    The engine stops voting for the era; the driver records `born = now` in the guard, so that the birth rule decides
+    in which later era the key signs again (CHAIN 1.3, second signer).
+    """
+
+    signed: SignedStatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +337,7 @@ Effect: TypeAlias = (
     | RequestCertificates
     | Finalise
     | ReportEvidence
+    | SecondSigner
     | ViewEntered
     | BehindFinality
     | Halt
