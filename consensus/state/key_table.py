@@ -1,0 +1,126 @@
+"""Rows found by key: a dense table whose index is derived from its committed columns (CHAIN 4.2, DESIGN section 7).
+
+A table `t` is the columns `t/key` (u1, key_bytes), `t/used` (u1) and any further columns `t/…` of the same length. A
+row in use has used = 1; a free row is all zeros. Rows are reused lowest first. The dictionary key -> row and the heap
+of free rows are caches: they follow the columns through every undo, and a loaded state builds them on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..types import InvalidError
+from .column import ColumnSpec
+
+if TYPE_CHECKING:
+    from .state import State
+
+
+class FreeRows:
+    """Lowest-first supply of rows. Entries may be stale or doubled; `take` asks the columns before it believes one."""
+
+    __slots__ = ("_heap",)
+
+    def __init__(self, rows: Sequence[int]) -> None:
+        self._heap = list(rows)
+        heapify(self._heap)
+
+    def offer(self, row: int) -> None:
+        """`row` may be free (from now on, or again after an undo)."""
+        heappush(self._heap, row)
+
+    def take(self, is_free: Callable[[int], bool]) -> int | None:
+        """The lowest free row, or None. The caller marks it used at once."""
+        while self._heap:
+            row = heappop(self._heap)
+            if is_free(row):
+                return row
+        return None
+
+
+class KeyTable:
+    """Index of one keyed table; made by `State.key_table`."""
+
+    __slots__ = ("_free", "_key", "_key_bytes", "_rows", "_state", "_used", "name")
+
+    def __init__(self, state: State, name: str, rows: dict[bytes, int] | None = None) -> None:
+        self.name = name
+        self._state = state
+        self._key, self._used = f"{name}/key", f"{name}/used"
+        self._key_bytes = state.spec(self._key).row_bytes
+        used = state.array(self._used)
+        if rows is None:
+            packed, width = state.array(self._key).tobytes(), self._key_bytes
+            rows = {packed[row * width : row * width + width]: row for row in np.flatnonzero(used).tolist()}
+        self._rows = rows
+        self._free = FreeRows(np.flatnonzero(used == 0).tolist())
+
+    @staticmethod
+    def columns(name: str, key_bytes: int, parallel: Sequence[ColumnSpec] = ()) -> tuple[ColumnSpec, ...]:
+        """Columns of a table with keys of `key_bytes` bytes; `parallel` are its data columns, named `name/…`."""
+        if any(not spec.name.startswith(f"{name}/") for spec in parallel):
+            raise InvalidError(f"every column of table {name} is named {name}/…")
+        return (ColumnSpec(f"{name}/key", "u1", (key_bytes,)), ColumnSpec(f"{name}/used", "u1"), *parallel)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def find(self, key: bytes) -> int | None:
+        """Row of `key`, or None."""
+        return self._rows.get(key)
+
+    def key(self, row: int) -> bytes:
+        """Key of a row in use."""
+        return bytes(self._state.read(self._key, row).tobytes())
+
+    def items(self) -> list[tuple[bytes, int]]:
+        """(key, row) of all rows in use, in key order: the order of every iteration in the rules."""
+        return sorted(self._rows.items())
+
+    def open(self, key: bytes) -> int:
+        """Row of `key`, allocated with zeros if it has none. Raises InvalidError for a key of the wrong width."""
+        row = self._rows.get(key)
+        if row is not None:
+            return row
+        if len(key) != self._key_bytes:
+            raise InvalidError(f"table {self.name} has keys of {self._key_bytes} bytes, not {len(key)}")
+        row = self._free.take(self._is_free)
+        if row is None:
+            row = self._state.rows(self._key)
+            for name in self._state.names(f"{self.name}/"):
+                self._state.resize(name, row + 1)
+        self._state.write(self._key, row, np.frombuffer(key, dtype=np.uint8))
+        self._state.write(self._used, row, 1)
+        self._rows[key] = row
+        self._state.on_undo(self._undo_open, (key, row))
+        return row
+
+    def release(self, key: bytes) -> None:
+        """Free the row of `key`: all its columns become zero. Raises InvalidError if there is none."""
+        row = self._rows.pop(key, None)
+        if row is None:
+            raise InvalidError(f"table {self.name} has no key {key.hex()}")
+        for name in self._state.names(f"{self.name}/"):
+            self._state.write(name, row, 0)
+        self._free.offer(row)
+        self._state.on_undo(self._undo_release, (key, row))
+
+    def for_view(self, past: State) -> KeyTable:
+        """The same index over an earlier state with an unchanged key column (reading only)."""
+        return KeyTable(past, self.name, self._rows)
+
+    def _is_free(self, row: int) -> bool:
+        return row < self._state.rows(self._used) and self._state.read(self._used, row) == 0
+
+    def _undo_open(self, opened: tuple[bytes, int]) -> None:
+        key, row = opened
+        del self._rows[key]
+        self._free.offer(row)
+
+    def _undo_release(self, released: tuple[bytes, int]) -> None:
+        key, row = released
+        self._rows[key] = row
