@@ -1,0 +1,406 @@
+"""The consensus driver: feeds the engine one event at a time and applies its effects in order (CHAIN 1.4).
+
+Persist first: a vote's bytes leave only after the guard has flushed them, with the block's body in the same flush (R9).
+Execution, building and finalising run beside the driver and come back as events, so timers are always served. A failure
+here ends the process: fail-stop is part of the safety argument (DESIGN decision 14).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import trio
+
+from ..consensus.authority import AuthoritySet
+from ..consensus.block import Block, Proposal
+from ..consensus.certificate import Certificate
+from ..consensus.effects import (
+    AbandonExecution,
+    BehindFinality,
+    BlockArrived,
+    BlockBuilt,
+    BlockExecuted,
+    BlockFailed,
+    BlockRef,
+    Build,
+    CastVote,
+    Effect,
+    EraContext,
+    EraOpened,
+    Event,
+    Execute,
+    ExecutionFailure,
+    Finalise,
+    Halt,
+    OfferStatement,
+    PersistCertificate,
+    ProposalSeen,
+    ReportEvidence,
+    RequestBlock,
+    RequestCertificates,
+    SecondSigner,
+    SetTimer,
+    StatementSeen,
+    SyncAdvanced,
+    TimerFired,
+    ViewEntered,
+)
+from ..consensus.engine import Engine
+from ..consensus.evidence import Evidence
+from ..consensus.header import Header, block_hash
+from ..consensus.signature import KeyPair
+from ..consensus.statement import Kind, SignedStatement, VoteDomain, signing_digest
+from ..consensus.types import Era, Hash32, Height, InvalidError, View, YumadError
+from ..consensus.working_chain import FinalisedBlock
+from ..protocols.interfaces import Clock
+from ..storage.guard import VoteGuard
+from .block_pool import BlockPool
+from .evidence_pool import EvidencePool
+from .execution import ExecutionLane, Runner
+from .finality import FinalityTimes
+from .logging import get_logger
+from .participation import Participation
+from .timers import Timers
+
+INBOX: Final = 4096
+"""Events waiting for the engine. Senders wait when it is full, so a flood slows its reader and nothing is dropped."""
+
+_FINALISING: Final = 1024
+"""Finalisations waiting for the chain database; the engine is far ahead of a disk that lets so many gather."""
+
+_ABANDONED: Final = 256
+
+
+class ConsensusHalted(YumadError):
+    """The engine found a contradiction or a differing root: the process must stop (R8, R3)."""
+
+    code = "halted"
+
+
+class Network(Protocol):
+    """What the driver sends; nothing here waits for a peer."""
+
+    def offer(self, item: SignedStatement | Certificate) -> None:
+        """Give a statement or certificate to the vote exchange."""
+
+    async def publish_proposal(self, proposal: Proposal) -> None:
+        """Gossip an own proposal."""
+
+    async def publish_finality(self, certificate: Certificate) -> None:
+        """Gossip the certificate of F."""
+
+    async def publish_evidence(self, evidence: Evidence) -> None:
+        """Gossip evidence."""
+
+    def fetch_block(self, wanted: Hash32) -> None:
+        """Fetch by hash in the background; the block comes back through `Driver.block_arrived`."""
+
+    def fetch_certificates(self, era: Era, views: Sequence[View]) -> None:
+        """Ask peers for certificates in the background; they come back as events."""
+
+    def sync_to(self, certificate: Certificate) -> None:
+        """The chain of this certificate's block is not here."""
+
+    def era_changed(self, context: EraContext) -> None:
+        """Votes of a new era are spoken from now on."""
+
+    def passed(self, certificate: Certificate, height: Height) -> None:
+        """The finalised point moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReport:
+    """What became final, for the mempool, metrics and subscribers."""
+
+    blocks: tuple[FinalisedBlock, ...]
+    certificate: Certificate
+
+
+class Driver:
+    """One per peer. `run` until cancelled; every other method may be called from any task of the same loop."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        lane: ExecutionLane,
+        guard: VoteGuard | None,
+        guard_runner: Runner,
+        key: KeyPair | None,
+        domain: VoteDomain,
+        clock: Clock,
+        candidates: Callable[[], Sequence[bytes]],
+        on_final: Callable[[FinalReport], None],
+    ) -> None:
+        """`guard` and `key` are None for a follower; `candidates` gives transactions for an own block, best first."""
+        self.engine = engine
+        self.pool = BlockPool()
+        self.times = FinalityTimes()
+        self.evidence = EvidencePool()
+        self.entered: ViewEntered | None = None
+        self._lane = lane
+        self._guard = guard
+        self._guard_runner = guard_runner
+        self._key = key
+        self._domain = domain
+        self._clock = clock
+        self._candidates = candidates
+        self._on_final = on_final
+        self._participation = Participation()
+        self._timers = Timers()
+        self._abandoned: OrderedDict[Hash32, None] = OrderedDict()
+        self._send, self._receive = trio.open_memory_channel[Event](INBOX)
+        self._finalising, self._to_finalise = trio.open_memory_channel[Finalise](_FINALISING)
+        self._log = get_logger("consensus")
+        self._context: EraContext
+        self._network: Network
+        self._nursery: trio.Nursery
+
+    @property
+    def context(self) -> EraContext:
+        """The era being voted in."""
+        return self._context
+
+    # --- input ------------------------------------------------------------------------------------------------------
+
+    async def post(self, event: Event) -> None:
+        """Queue an event; waits while the queue is full."""
+        await self._send.send(event)
+
+    async def proposal_seen(self, proposal: Proposal) -> None:
+        """A proposal passed R0."""
+        self.pool.hold(proposal.block)
+        self.times.proposed(proposal.signed.statement.block_hash, self._clock.now())
+        await self.post(ProposalSeen(proposal.signed, proposal.block.header))
+
+    async def block_arrived(self, block: Block) -> None:
+        """A block fetched by hash came, with a body that matches."""
+        self.pool.pin(block)
+        self.times.proposed(block.hash, self._clock.now())
+        await self.post(BlockArrived(block.header))
+
+    async def advance_by_sync(self, event: SyncAdvanced) -> None:
+        """Sync made blocks final without the engine."""
+        era_changed = event.context.era != self._context.era
+        self._context = event.context
+        self.pool.prune(event.finalised.height)
+        if era_changed:
+            self._network.era_changed(event.context)
+        if event.finality is not None:
+            await self._raise_floor(event.finality, event.finalised.height)
+            self._network.passed(event.finality, event.finalised.height)
+        await self.post(event)
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def run(self, first: Event, context: EraContext, network: Network) -> None:
+        """Drive the engine from its first event. Raises ConsensusHalted, StorageError or what else must stop a peer."""
+        self._context = context
+        self._network = network
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._finalise_in_order)
+            await self._handle(first)
+            while True:
+                await self._handle(await self._next_event())
+
+    async def _next_event(self) -> Event:
+        while True:
+            now = self._clock.now()
+            due = self._timers.pop_due(now)
+            if due is not None:
+                return TimerFired(due)
+            at = self._timers.next_at()
+            with trio.move_on_after(float("inf") if at is None else (at - now) / 1_000_000):
+                return await self._receive.receive()
+
+    async def _handle(self, event: Event) -> None:
+        events = deque([event])
+        while events:
+            current = events.popleft()
+            if isinstance(current, StatementSeen) and current.signed.statement.kind is Kind.FINALIZE:
+                self._participation.late(current.signed)
+            for effect in self.engine.handle(current, self._clock.now()):
+                answer = await self._apply(effect)
+                if answer is not None:
+                    events.append(answer)
+
+    async def _apply(self, effect: Effect) -> Event | None:
+        """Apply one effect; what can be answered at once (an own vote, a block at hand) is fed back next."""
+        match effect:
+            case SetTimer(timer, at):
+                self._timers.set(timer, at)
+            case CastVote():
+                return await self._cast(effect)
+            case OfferStatement(signed):
+                self._network.offer(signed)
+            case PersistCertificate(certificate):
+                await self._store_certificate(certificate)
+                self._network.offer(certificate)
+            case Execute(header, must_succeed):
+                wanted = block_hash(header)
+                self._abandoned.pop(wanted, None)
+                self.pool.pin_held(wanted)
+                self._nursery.start_soon(self._execute, header, wanted, must_succeed)
+            case AbandonExecution(unwanted):
+                self._abandoned[unwanted] = None
+                if len(self._abandoned) > _ABANDONED:
+                    self._abandoned.popitem(last=False)
+            case Build():
+                self._nursery.start_soon(self._build, effect)
+            case RequestBlock(wanted):
+                block = self.pool.get(wanted)
+                if block is not None:
+                    self.pool.pin_held(wanted)
+                    return BlockArrived(block.header)
+                self._network.fetch_block(wanted)
+            case RequestCertificates(era, views):
+                self._network.fetch_certificates(era, views)
+            case Finalise():
+                await self._finalising.send(effect)
+            case ReportEvidence(evidence):
+                if self.evidence.add(evidence):
+                    self._nursery.start_soon(self._network.publish_evidence, evidence)
+            case SecondSigner(signed):
+                await self._second_signer(signed)
+            case ViewEntered():
+                self.entered = effect
+            case BehindFinality(certificate):
+                self._network.sync_to(certificate)
+            case Halt(reason, certificates):
+                shown = "".join(f"\n  {certificate}" for certificate in certificates)
+                raise ConsensusHalted(
+                    f"consensus stopped: {reason}{shown}",
+                    remedy="keep this home as it is and compare `yumad verify` with other peers",
+                )
+        return None
+
+    async def _cast(self, effect: CastVote) -> Event:
+        key, guard = self._key, self._guard
+        assert key is not None and guard is not None, "the engine of a follower cast a vote"
+        index = self._context.authorities.index_of(key.public_key)
+        assert index is not None, "the engine voted with a key outside the set"
+        block = None if effect.body_hash is None else self.pool.get(effect.body_hash)
+        signed = SignedStatement(effect.statement, index, key.sign(signing_digest(self._domain, effect.statement)))
+        genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
+        await self._guard_runner.run(lambda: guard.record_vote(genesis_hash, restart_hash, signed, block))
+        self._network.offer(signed)
+        if effect.statement.kind is Kind.PROPOSE and block is not None:
+            self.times.proposed(effect.statement.block_hash, self._clock.now())
+            self._nursery.start_soon(self._network.publish_proposal, Proposal(signed, block))
+        return StatementSeen(signed)
+
+    async def _store_certificate(self, certificate: Certificate) -> None:
+        guard = self._guard
+        if guard is not None:
+            genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
+            await self._guard_runner.run(lambda: guard.store_certificate(genesis_hash, restart_hash, certificate))
+
+    async def _raise_floor(self, certificate: Certificate, height: Height) -> None:
+        guard, statement = self._guard, certificate.statement
+        if guard is not None:
+            genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
+            await self._guard_runner.run(
+                lambda: guard.raise_floor(
+                    genesis_hash, restart_hash, statement.era, statement.view, finalised_height=height
+                )
+            )
+
+    async def _second_signer(self, signed: SignedStatement) -> None:
+        guard = self._guard
+        if guard is None:
+            return
+        era, now = self._context.era, self._clock.now()
+        genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
+        proof = await self._guard_runner.run(
+            lambda: guard.record_second_signer(genesis_hash, restart_hash, era, signed, now)
+        )
+        if proof:
+            self._log.error(
+                "another process signs with this authority key; abstaining until a later era",
+                era=era,
+                view=signed.statement.view,
+            )
+
+    # --- beside the loop --------------------------------------------------------------------------------------------
+
+    async def _execute(self, header: Header, wanted: Hash32, must_succeed: bool) -> None:
+        block = self.pool.get(wanted)
+        if block is None or self._abandoned.pop(wanted, self) is None:
+            return
+        try:
+            await self._lane.execute(block, self._set_of(header))
+        except InvalidError as error:
+            await self._failed(wanted, ExecutionFailure.REJECTED, error.message, must_succeed)
+        except YumadError:
+            raise
+        except Exception as error:  # our own code failed on outside data: "cannot check" (R3)
+            await self._failed(wanted, ExecutionFailure.RAISED, repr(error), must_succeed)
+        else:
+            await self.post(BlockExecuted(wanted))
+
+    async def _failed(self, failed: Hash32, failure: ExecutionFailure, reason: str, must_succeed: bool) -> None:
+        if must_succeed:
+            raise ConsensusHalted(
+                f"block {failed.hex()[:16]} has a quorum but fails here: {reason}",
+                remedy="this peer's rules or state differ from the network's; run `yumad verify`",
+            )
+        self._log.warning("block refused", block=failed.hex()[:16], failure=failure.value, reason=reason)
+        await self.post(BlockFailed(failed, failure, reason))
+
+    def _set_of(self, header: Header) -> AuthoritySet:
+        if header.era != self._context.era:
+            raise InvalidError(f"block of era {header.era} while era {self._context.era} runs")
+        return self._context.authorities
+
+    async def _build(self, effect: Build) -> None:
+        context, key = self._context, self._key
+        index = None if key is None else context.authorities.index_of(key.public_key)
+        if index is None:
+            return
+        carried = self._participation.certificate_for(Height(effect.parent.height + 1))
+        try:
+            made = await self._lane.build(
+                effect.parent,
+                context.era,
+                effect.slot,
+                index,
+                context.authorities,
+                self._candidates,
+                None if carried is None else carried[1],
+                self.evidence.for_block(),
+            )
+        except InvalidError as error:  # the tip moved while the lane was busy: the view ends by its timer
+            self._log.warning("no block built", view=effect.view, reason=error.message)
+            return
+        self.pool.pin(made.block)
+        await self.post(BlockBuilt(effect.view, made.block.header))
+
+    async def _finalise_in_order(self) -> None:
+        """R7: the certificate is in the guard; now the chain database commits, then the guard's floor rises.
+
+        A block of F proposed again and final in a later view changes nothing on disk: its floor stays with the
+        certificate that the chain database holds, or a lone authority could not reach its own view after a restart.
+        """
+        async for effect in self._to_finalise:
+            done = await self._lane.finalise(effect.chain, effect.certificate)
+            if not done:
+                continue
+            last, certificate = done[-1], effect.certificate
+            self.times.finalised([block.hash for block in done], self._clock.now())
+            await self._raise_floor(certificate, last.header.height)
+            self._participation.finalised(certificate, last.header.height)
+            self.pool.prune(last.header.height)
+            for block in done:
+                self.evidence.drop(block.body.evidence, last.header.era - 2)
+            self._network.passed(certificate, last.header.height)
+            self._on_final(FinalReport(done, certificate))
+            self._nursery.start_soon(self._network.publish_finality, certificate)
+            if last.outcome.next_authorities is not None:
+                opening = BlockRef.of(last.header, last.hash)
+                self._context = EraContext(Era(last.header.era + 1), last.outcome.next_authorities, opening)
+                self._network.era_changed(self._context)
+                await self.post(EraOpened(self._context))

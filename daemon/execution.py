@@ -1,0 +1,117 @@
+"""One lane through the working chain: executing, building, finalising and reading never overlap (CHAIN 1.4, 4.2).
+
+Work runs in a worker thread, so a long block delays no timer and no vote; a test in virtual time runs it inline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import trio
+
+from ..consensus.authority import AuthoritySet
+from ..consensus.block import Block
+from ..consensus.certificate import Certificate
+from ..consensus.effects import BlockRef
+from ..consensus.evidence import Evidence
+from ..consensus.rules.interface import BlockOutcome
+from ..consensus.types import Era, Hash32, Slot
+from ..consensus.working_chain import FinalisedBlock, WorkingChain
+from ..storage.chain import ChainStore
+
+T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """Where blocking work runs."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of `work()`; whatever it raises."""
+        ...
+
+
+class ThreadRunner:
+    """A worker thread for real peers; one at a time, so that its users need no lock of their own."""
+
+    def __init__(self) -> None:
+        self._limiter = trio.CapacityLimiter(1)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run in the thread; not cancelled half way."""
+        return await trio.to_thread.run_sync(work, limiter=self._limiter)
+
+
+class InlineRunner:
+    """The same thread, for virtual time."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run at once."""
+        await trio.lowlevel.checkpoint()
+        return work()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A block built here, with what its execution gave."""
+
+    block: Block
+    outcome: BlockOutcome
+
+
+class ExecutionLane:
+    """The working chain and its store behind one first-come lane."""
+
+    def __init__(self, chain: WorkingChain, store: ChainStore, runner: Runner) -> None:
+        self._chain = chain
+        self._store = store
+        self._runner = runner
+        self._lane = trio.Lock()
+
+    async def execute(self, block: Block, authorities: AuthoritySet) -> BlockOutcome:
+        """Execute a block on its parent's state. Raises InvalidError when it breaks a rule or its roots differ."""
+        return await self._in_lane(lambda: self._chain.execute(block, authorities))
+
+    async def build(
+        self,
+        parent: BlockRef,
+        era: Era,
+        slot: Slot,
+        proposer_index: int,
+        authorities: AuthoritySet,
+        candidates: Callable[[], Sequence[bytes]],
+        certificate: Certificate | None,
+        evidence: Sequence[Evidence],
+    ) -> Made:
+        """Build and execute a block on `parent`. `candidates` is read when the lane is reached."""
+
+        def work() -> Made:
+            block, outcome = self._chain.build(
+                parent.hash, slot, era, proposer_index, authorities, candidates(), certificate, evidence
+            )
+            return Made(block, outcome)
+
+        return await self._in_lane(work)
+
+    async def finalise(self, hashes: Sequence[Hash32], certificate: Certificate) -> tuple[FinalisedBlock, ...]:
+        """Make executed blocks final in memory and in one durable transaction (R7, step 2).
+
+        Hashes at or below the stored finalised point are skipped: sync may have been faster.
+        """
+
+        def work() -> tuple[FinalisedBlock, ...]:
+            done = tuple(self._chain.finalise(block_hash) for block_hash in hashes if self._chain.is_pending(block_hash))
+            if done:
+                self._store.finalise(done, certificate, certificate.statement.view)
+            return done
+
+        return await self._in_lane(work)
+
+    async def read(self, reader: Callable[[WorkingChain, ChainStore], T]) -> T:
+        """The result of a read that no execution may overlap."""
+        return await self._in_lane(lambda: reader(self._chain, self._store))
+
+    async def _in_lane(self, work: Callable[[], T]) -> T:
+        async with self._lane:
+            return await self._runner.run(work)
