@@ -44,7 +44,7 @@ def split_emission(total: int, count: int, split: Sequence[int] | None) -> list[
     """
     shares = [total // count] * count if split is None else [total * parts // U16_MAX for parts in split]
     shares = (shares + [0] * count)[:count]
-    shares[0] += total - sum(shares)
+    shares[0] += max(total - sum(shares), 0)
     return shares
 
 
@@ -65,8 +65,8 @@ def accumulate_weighted(accumulated: int, value: int, weight: U64F64, maximum: i
 def run_mechanisms(cases: Sequence[EpochInput], total_emission: int, split: Sequence[int] | None) -> SubnetEpoch:
     """Run the epochs of all mechanisms of a subnet and fold them (YUMA 4.1-4.3).
 
-    `cases`: the input of each mechanism, in order; their `emission` is replaced by the mechanism's share. All of them read
-    the same previous permits. Raises InvalidError as `run_epoch`, or when no mechanism is given.
+    `cases`: the input of each mechanism, in order; their `emission` is replaced by the mechanism's share. All of them
+    read the same previous permits. Raises InvalidError as `run_epoch`, or when no mechanism is given.
     """
     if not cases:
         raise InvalidError("a subnet without mechanisms; expected at least one")
