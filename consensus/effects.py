@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .authority import AuthoritySet
 from .certificate import Certificate
@@ -17,6 +17,9 @@ from .evidence import Evidence
 from .header import Header
 from .statement import SignedStatement, Statement
 from .types import Era, Hash32, Height, Micros, Slot, View
+
+NO_FLOOR: Final = View(0)
+"""A guard that has pruned nothing in the era: every view is above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Restarted:
     """Own statements of this era from the guard (R10)."""
     blocks: tuple[Header, ...]
     """Headers whose bodies the guard holds above F (R9)."""
-    vote_floor: View = View(0)
+    vote_floor: View = NO_FLOOR
     """View of this era at or below which the guard signs nothing new: above F when the chain database was lost."""
 
 

@@ -1,0 +1,101 @@
+"""Blocks above the finalised point: which bodies are at hand, which were executed, which are wanted (CHAIN R3, R5).
+
+The engine never holds a body. A block is tracked when its body is at hand; it is *wanted* when a certificate, or a
+wanted descendant, names it: wanted blocks are fetched and executed whatever this peer thought of them before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from .effects import BlockRef
+from .header import Header
+from .types import Hash32, Micros, View
+
+
+class BlockState(Enum):
+    """How far a tracked block has come."""
+
+    KNOWN = "known"
+    """The body is at hand."""
+    EXECUTING = "executing"
+    """An answer is outstanding; any other answer is stale."""
+    EXECUTED = "executed"
+    """Our arithmetic gave its roots; the driver holds the state after it."""
+    REJECTED = "rejected"
+    """It breaks a rule here: fatal once a certificate names it."""
+    RAISED = "raised"
+    """Our code failed on it: not checkable, fatal once a certificate names it and it fails again."""
+
+
+@dataclass(slots=True)
+class TrackedBlock:
+    """One block whose body is at hand."""
+
+    header: Header
+    ref: BlockRef
+    last_view: View
+    """Highest view that names it; it is dropped when F passes that view."""
+    state: BlockState = BlockState.KNOWN
+    must_succeed: bool = False
+    """The outstanding or last execution was of a block that a certificate names."""
+    reason: str = ""
+    """Why it failed."""
+
+
+class BlockTracker:
+    """Blocks above F by hash, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[Hash32, TrackedBlock] = {}
+        self.wanted: dict[Hash32, View] = {}
+        """Named by a certificate, with the highest such view."""
+        self.due: dict[Hash32, None] = {}
+        """Wanted and not yet executed."""
+        self.requested: dict[Hash32, Micros] = {}
+        """When a missing block was first asked for."""
+
+    def get(self, block_hash: Hash32) -> TrackedBlock | None:
+        """The tracked block, or None."""
+        return self._blocks.get(block_hash)
+
+    def add(self, header: Header, block_hash: Hash32, view: View) -> TrackedBlock:
+        """Track a block whose body is at hand; a second call only raises its view."""
+        block = self._blocks.get(block_hash)
+        if block is None:
+            block = self._blocks[block_hash] = TrackedBlock(header, BlockRef.of(header, block_hash), view)
+            self.requested.pop(block_hash, None)
+        block.last_view = max(block.last_view, view, self.wanted.get(block_hash, View(0)))
+        return block
+
+    def want(self, block_hash: Hash32, view: View) -> None:
+        """A certificate of `view`, or a descendant named by one, needs this block executed."""
+        self.wanted[block_hash] = max(view, self.wanted.get(block_hash, View(0)))
+        block = self._blocks.get(block_hash)
+        if block is not None:
+            block.last_view = max(block.last_view, view)
+        if block is None or block.state is not BlockState.EXECUTED:
+            self.due[block_hash] = None
+
+    def is_executed(self, block_hash: Hash32) -> bool:
+        """Whether the state after the block is at hand."""
+        block = self._blocks.get(block_hash)
+        return block is not None and block.state is BlockState.EXECUTED
+
+    def executing(self) -> list[TrackedBlock]:
+        """Blocks with an execution outstanding."""
+        return [block for block in self._blocks.values() if block.state is BlockState.EXECUTING]
+
+    def drop_through(self, finalised: BlockRef, view: View) -> None:
+        """Forget everything that the new F has passed by height or by view (R7)."""
+        for block_hash, block in list(self._blocks.items()):
+            if block.ref.height <= finalised.height or block.last_view <= view:
+                del self._blocks[block_hash]
+        for names in (self.wanted, self.due, self.requested):
+            for block_hash in list(names):
+                if self.wanted.get(block_hash, View(0)) <= view or block_hash == finalised.hash:
+                    names.pop(block_hash)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
