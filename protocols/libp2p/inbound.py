@@ -16,7 +16,7 @@ import trio
 
 from ..transport import TransportError
 from .addresses import Address, address_of_socket
-from .connection_limits import Admission, Refusal, Slot
+from .connection_limits import Admission, Refusal
 from .counters import Counters
 from .handshake import Handshake, HandshakeFailed, SecureChannel
 from .negotiation import NegotiationFailed, accept_protocol
@@ -29,8 +29,8 @@ UPGRADE_TIMEOUT: Final = 3.0
 BACKLOG: Final = 128
 """Connections that the kernel finishes while we are busy."""
 
-Serve = Callable[[SecureChannel, Slot], Awaitable[None]]
-"""Serves an established inbound connection until it is over."""
+Serve = Callable[[SecureChannel, str], Awaitable[None]]
+"""`(connection, remote multiaddr)`: serves an established inbound connection until it is over."""
 
 
 async def open_listeners(addresses: Sequence[Address]) -> list[trio.SocketListener]:
@@ -102,14 +102,16 @@ class Inbound:
         try:
             remote = channel.get_remote_address()
             if remote is not None and self._is_open():
-                await self._admit(channel, str(address_of_socket(*remote).host))
+                await self._admit(channel, address_of_socket(*remote))
         except Exception as error:
             self._counters.fault("inbound connection", error)
         finally:
             channel.abort()
 
-    async def _admit(self, channel: SocketChannel, host: str) -> None:
-        slot = self._admission.arrive(host, trio.current_time(), evict=channel.abort, heard=lambda: channel.heard)
+    async def _admit(self, channel: SocketChannel, remote: Address) -> None:
+        slot = self._admission.arrive(
+            remote.host, trio.current_time(), evict=channel.abort, heard=lambda: channel.heard
+        )
         if isinstance(slot, Refusal):
             self._counters.refuse(slot.value)
             return
@@ -122,7 +124,7 @@ class Inbound:
             if refusal is not None:
                 self._counters.refuse(refusal.value)
                 return
-            await self._serve(secured, slot)
+            await self._serve(secured, str(remote))
         finally:
             self._admission.leave(slot)
 

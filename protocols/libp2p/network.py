@@ -19,13 +19,12 @@ from ..transport import (
     NotConnected,
     PeerConnected,
     PeerId,
-    Started,
     StreamClosed,
     StreamHandler,
     StreamRefused,
 )
-from .addresses import Address, address_of_socket
-from .connection_limits import Admission, Slot
+from .addresses import Address
+from .connection_limits import Admission
 from .counters import Counters
 from .handshake import Handshake, HandshakeFailed, SecureChannel
 from .negotiation import NegotiationFailed, accept_protocol, propose_protocol
@@ -145,13 +144,9 @@ class Network:
 
     # --- inbound ----------------------------------------------------------------------------------------------------
 
-    async def serve_inbound(self, secured: SecureChannel, slot: Slot) -> None:
+    async def serve_inbound(self, secured: SecureChannel, address: str) -> None:
         """Serve an established inbound connection until it is over."""
-        address = address_of_socket(slot.host, 0)
-        await self._serve(secured, outbound=False, address=f"/{address.kind}/{address.host}")
-
-    async def _serve(self, secured: SecureChannel, *, outbound: bool, address: str) -> None:
-        connection = self._register(secured, outbound=outbound, address=address)
+        connection = self._register(secured, outbound=False, address=address)
         try:
             await connection.muxer.run()
         finally:

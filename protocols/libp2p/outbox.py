@@ -1,0 +1,77 @@
+"""What waits to be written to one gossip peer: bounded by bytes, control before messages (LIBP2P 8.9).
+
+The library's queue holds 32 RPCs of any size, each a copy of its own. Here the encoded frame is shared between
+peers, and what finds no room is reported to the caller, which offers it again later.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import trio
+
+OUTBOX_BYTES: Final = 4 << 20
+"""Bytes of messages waiting for one peer: eight full blocks."""
+
+OUTBOX_MESSAGES: Final = 1024
+CONTROL_FRAMES: Final = 256
+"""Control RPCs waiting for one peer; more means that it does not read, and the stream is given up."""
+
+PACE_BYTES: Final = OUTBOX_BYTES // 4
+PACE_MESSAGES: Final = OUTBOX_MESSAGES // 4
+"""Marks above which our own publishing waits, so that relaying others' messages always finds room."""
+
+
+class Outbox:
+    """Frames waiting for one peer."""
+
+    def __init__(self) -> None:
+        self._control: deque[bytes] = deque()
+        self._messages: deque[bytes] = deque()
+        self._bytes = 0
+        self.overflown = False
+        """True when the peer left too much control unread; the stream must be given up then."""
+        self._reader = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()
+        self._closed = False
+
+    def put_control(self, frame: bytes) -> None:
+        """Queue a control RPC."""
+        self.overflown = self.overflown or len(self._control) >= CONTROL_FRAMES
+        if not self.overflown:
+            self._control.append(frame)
+        self._reader.unpark()
+
+    def put_message(self, frame: bytes) -> bool:
+        """Queue a message; False when there is no room."""
+        if self._bytes + len(frame) > OUTBOX_BYTES or len(self._messages) >= OUTBOX_MESSAGES:
+            return False
+        self._messages.append(frame)
+        self._bytes += len(frame)
+        self._reader.unpark()
+        return True
+
+    async def wait_paced(self) -> None:
+        """Wait until a publisher may add to it, or it is closed."""
+        while not self._closed and (self._bytes > PACE_BYTES or len(self._messages) > PACE_MESSAGES):
+            await self._room.park()
+
+    async def next(self) -> bytes | None:
+        """The next frame to write, control first; None once it is closed or overflown."""
+        while not self._closed and not self.overflown:
+            if self._control:
+                return self._control.popleft()
+            if self._messages:
+                frame = self._messages.popleft()
+                self._bytes -= len(frame)
+                self._room.unpark_all()
+                return frame
+            await self._reader.park()
+        return None
+
+    def close(self) -> None:
+        """Nobody writes from it any more."""
+        self._closed = True
+        self._reader.unpark_all()
+        self._room.unpark_all()
