@@ -27,6 +27,7 @@ from ..transport import (
     PeerId,
     Stream,
     StreamHandler,
+    Transport,
     TransportError,
     TransportStats,
 )
@@ -246,3 +247,9 @@ class Libp2pTransport:
 def _bound_address(listener: trio.SocketListener) -> Address:
     name = listener.socket.getsockname()
     return address_of_socket(str(name[0]), int(name[1]))
+
+
+if TYPE_CHECKING:
+
+    def _keeps_the_contract(transport: Libp2pTransport) -> Transport:
+        return transport
