@@ -9,7 +9,16 @@ from ....fixed_point import Q32, Q64
 from ....types import U64_MAX
 from .inputs import MILLION, EpochInput
 from .liquid_alpha import LiquidBounds, liquid_bonds
-from .q32_arrays import ONE, Q32Array, divide, divide_units, multiply, normalize, proportion_from_u16, proportion_to_u16
+from .q32_arrays import (
+    ONE,
+    Q32Array,
+    divide_rows,
+    divide_units,
+    multiply,
+    normalize,
+    proportion_from_u16,
+    proportion_to_u16,
+)
 from .sparse_rows import SparseRows, pack_rows
 from .weights import EntryKeys, WeightMatrix, at_keys, entry_keys, needs_keys, stored_matrix
 
@@ -39,35 +48,38 @@ def bonds_since(last_step: int, block: int, tempo: int) -> int:
     return min(last_step + 1, U64_MAX) if last_step != 0 else max(block - tempo, 0)
 
 
-def previous_bonds(case: EpochInput, voters: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """Stored bonds as u16, shape (n, k), without the targets registered since the last epoch."""
+def previous_bonds(case: EpochInput, voters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Stored bonds as u16 values, shape (n, k), without the targets registered since the last epoch."""
     units = stored_matrix(case.bonds, np.ones(case.count, dtype=np.bool_), voters)
     since = bonds_since(case.last_step, case.block, case.tempo)
-    units[case.registration >= np.uint64(since)] = 0
+    fresh = np.flatnonzero(case.registration >= np.uint64(since))
+    if fresh.size:
+        units[fresh] = 0
     return units
 
 
 def moving_average(new: Q32Array, old: Q32Array, share: int) -> Q32Array:
     """EMA of YUMA 3.11: MUL(share, new) + MUL(ONE - share, old), each product floored."""
-    return multiply(share, new) + multiply(ONE - share, old)
+    average = multiply(share, new)
+    average += multiply(ONE - share, old)
+    return average
 
 
 def yuma2_bonds(
-    bond_weights: Q32Array, stored: NDArray[np.uint16], stake: Q32Array, incentive: Q32Array, share: int
+    staked_weights: Q32Array, stored: NDArray[np.int64], incentive: Q32Array, bonds_moving_average: int
 ) -> BondResult:
-    """Bonds as shares of a column. `stake` is A of the voters, `share` the new value's part of the average."""
-    old = divide_units(stored, stored.sum(axis=1, dtype=np.int64)[:, np.newaxis])
-    bought = normalized_columns(multiply(stake, bond_weights))
-    bonds = normalized_columns(moving_average(bought, old, share))
+    """Bonds as shares of a column; `staked_weights` is MUL(Wb, A)."""
+    old = divide_units(stored, stored.sum(axis=1)[:, np.newaxis])
+    bought = normalized_columns(staked_weights)
+    bonds = normalized_columns(moving_average(bought, old, new_bond_share(bonds_moving_average)))
     dividends = normalize(multiply(incentive[:, np.newaxis], bonds).sum(axis=0))
-    largest = bonds.max(axis=1, initial=0)
-    return BondResult(dividends, divide(bonds, largest[:, np.newaxis]), None)
+    return BondResult(dividends, divide_rows(bonds, bonds.max(axis=1, initial=0)), None)
 
 
 def yuma3_bonds(
     case: EpochInput,
     bond_weights: WeightMatrix,
-    stored: NDArray[np.uint16],
+    stored: NDArray[np.int64],
     voters: NDArray[np.int64],
     consensus: Q32Array,
     stake: Q32Array,
@@ -90,7 +102,7 @@ def yuma3_bonds(
 
 def normalized_columns(values: Q32Array) -> Q32Array:
     """COLNORM: each target's values as shares of their sum; left 0 where that is 0."""
-    return divide(values, values.sum(axis=1)[:, np.newaxis])
+    return divide_rows(values, values.sum(axis=1))
 
 
 def _bond_keys(case: EpochInput, voters: NDArray[np.int64]) -> EntryKeys | None:
@@ -110,9 +122,14 @@ def stored_bonds(result: BondResult, voters: NDArray[np.int64], permits: NDArray
     count = len(permits)
     kept = permits[voters]
     units = np.ascontiguousarray(proportion_to_u16(result.bonds).T)
-    present = result.bonds.T > 0
     start = np.zeros(count + 1, dtype=np.int64)
+    if result.keys is None and bool(result.bonds.all()):  # nothing absent: whole rows
+        start[voters[kept] + 1] = count
+        np.cumsum(start, out=start)
+        uid = np.broadcast_to(np.arange(count, dtype=np.uint16), (int(kept.sum()), count))
+        return SparseRows(start, uid.reshape(-1), units[kept].reshape(-1), ascending=True, full=True)
     if result.keys is None:
+        present = result.bonds.T > 0
         present[~kept] = False
         start[voters + 1] = present.sum(axis=1)
         np.cumsum(start, out=start)

@@ -33,7 +33,8 @@ def emission_shares(
     if total == 0:
         fallback = active_stake if bool(active_stake.any()) else stake
         return EmissionShares(server=incentive, validator=fallback, combined=fallback)
-    return EmissionShares(divide(incentive, total), divide(dividends, total), divide(combined, total))
+    server, validator, both = divide(np.stack((incentive, dividends, combined)), total)
+    return EmissionShares(server, validator, both)
 
 
 def rao(shares: Q32Array, emission: int) -> NDArray[np.uint64]:

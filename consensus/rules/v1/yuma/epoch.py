@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activity import active_stake, active_uids, current_permits, next_permits
-from .bonds import new_bond_share, previous_bonds, stored_bonds, yuma2_bonds, yuma3_bonds
+from .bonds import previous_bonds, stored_bonds, yuma2_bonds, yuma3_bonds
 from .emission import emission_shares, rao
 from .inputs import EpochInput, check_epoch_input
 from .median import consensus_weights
@@ -37,15 +37,16 @@ def run_epoch(case: EpochInput, *, trace: bool = False) -> EpochOutput:
     consensus = consensus_weights(weights.values, voter_stake, parameters.kappa)  # 3.6
     clipped = clipped_weights(weights, consensus)  # 3.7
     validator_trust = by_uid(clipped.values.sum(axis=0), voters, count)  # 3.8
-    incentive = normalize(multiply(voter_stake, clipped.values).sum(axis=1))  # 3.9
+    ranked = multiply(voter_stake, clipped.values)
+    incentive = normalize(ranked.sum(axis=1))  # 3.9
     bond_weights = weights_for_bonds(weights, clipped, parameters.bonds_penalty)  # 3.10
 
     old_bonds = previous_bonds(case, voters)  # 3.11
     if parameters.yuma3:
         result = yuma3_bonds(case, bond_weights, old_bonds, voters, consensus, voter_stake, incentive)
     else:
-        share = new_bond_share(parameters.bonds_moving_average)
-        result = yuma2_bonds(bond_weights.values, old_bonds, voter_stake, incentive, share)
+        staked = ranked if bond_weights is clipped else multiply(voter_stake, bond_weights.values)
+        result = yuma2_bonds(staked, old_bonds, incentive, parameters.bonds_moving_average)
     dividends = by_uid(result.dividends, voters, count)
 
     shares = emission_shares(incentive, dividends, stake, voting_stake)  # 3.12

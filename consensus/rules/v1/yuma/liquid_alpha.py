@@ -128,7 +128,9 @@ def _times_slope(distance: Q32Array, slope: int) -> Q32Array:
 
 def exponential_array(values: Q32Array) -> Q32Array:
     """EXP_SAFE of each value (YUMA 1.5); the array form of `fixed_point.exponential`."""
-    powers = np.minimum(np.abs(values), EXPONENT_LIMIT)
+    powers = np.abs(values)
+    if int(powers.max(initial=0)) > EXPONENT_LIMIT:
+        np.minimum(powers, EXPONENT_LIMIT, out=powers)
     result = exponential_series(powers)
     result[powers == ONE] = E_BITS
     negative = values < 0
@@ -144,28 +146,55 @@ def exponential_series(powers: Q32Array) -> Q32Array:
     """
     x = powers.view(np.uint64)
     result = x + np.uint64(ONE)
-    highest = int(x.max(initial=0))
-    term, bound = x, highest
+    term = x.copy()
+    wide = _WideFactor.split(x)
+    bound = highest = int(x.max(initial=0))
     for i in range(2, SERIES_LAST_TERM + 1):
         if bound == 0:
             break
         if bound * highest < WORD:
-            term = (term * x) // np.uint64(i << 32)
+            term *= x
+            term //= np.uint64(i << 32)
+        elif bound < MIDDLE_BOUND:
+            wide.multiply_to_16(term)
+            term //= np.uint64(i << 16)
         else:
-            term = _wide_product(term, x, bound, highest) // np.uint64(i)
+            wide.multiply_to_32(term)
+            term //= np.uint64(i)
         bound = (bound * highest >> 32) // i
         result += term
     return result.view(np.int64)
 
 
-def _wide_product(term: NDArray[np.uint64], x: NDArray[np.uint64], bound: int, highest: int) -> NDArray[np.uint64]:
-    """floor(term * x / 2^32) where the product itself needs up to 95 bits; the result fits."""
-    low_bits = np.uint64(16)
-    x_high, x_low = x >> low_bits, x & np.uint64(0xFFFF)
-    product: NDArray[np.uint64]
-    if bound * (highest >> 16) < WORD >> 1 and bound < 1 << 47:
-        product = (term * x_high + (term * x_low >> low_bits)) >> low_bits
-    else:
-        term_high, term_low = term >> np.uint64(32), term & np.uint64(0xFFFF_FFFF)
-        product = term_high * x + ((term_low * x_high + (term_low * x_low >> low_bits)) >> low_bits)
-    return product
+MIDDLE_BOUND: Final = 1 << 43
+"""A term below it, times x without its lowest 16 bits (x <= 20, so less than 2^20.4), fits into 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WideFactor:
+    """The series' x in two parts, for products with it that need up to 95 bits."""
+
+    whole: NDArray[np.uint64]
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint64]
+    buffer: NDArray[np.uint64]
+
+    @classmethod
+    def split(cls, x: NDArray[np.uint64]) -> "_WideFactor":
+        """x = high * 2^16 + low."""
+        return cls(x, x >> np.uint64(16), x & np.uint64(0xFFFF), np.empty_like(x))
+
+    def multiply_to_16(self, term: NDArray[np.uint64]) -> None:
+        """term = floor(term * x / 2^16), for term and x below MIDDLE_BOUND."""
+        np.multiply(term, self.low, out=self.buffer)
+        np.right_shift(self.buffer, np.uint64(16), out=self.buffer)
+        term *= self.high
+        term += self.buffer
+
+    def multiply_to_32(self, term: NDArray[np.uint64]) -> None:
+        """term = floor(term * x / 2^32), for term below 2^59 and x up to 20: the upper half of the term by itself."""
+        upper = (term >> np.uint64(32)) * self.whole
+        term &= np.uint64(0xFFFF_FFFF)
+        self.multiply_to_16(term)
+        term >>= np.uint64(16)
+        term += upper

@@ -44,10 +44,13 @@ def weighted_median(scores: Q32Array, stake: Q32Array, minority: int) -> Q32Arra
     weight takes: a share below 1 of a row sum below 2^28 is at most ONE - 16. Stakes fit the lower half because there
     are at least two.
     """
-    keys = np.minimum(scores, ONE - 1).view(np.uint64) << HALF_BITS
+    if int(scores.max(initial=0)) == ONE:
+        scores = np.minimum(scores, ONE - 1)
+    keys = scores.view(np.uint64) << HALF_BITS
     keys |= stake.view(np.uint64)
     keys.sort(axis=1)
-    cumulative = np.cumsum(keys & LOW_HALF, axis=1)
+    cumulative = keys & LOW_HALF
+    np.cumsum(cumulative, axis=1, out=cumulative)
     first = np.argmax(cumulative > np.uint64(minority), axis=1)
     found: Q32Array = (keys[np.arange(len(keys)), first] >> HALF_BITS).view(np.int64)
     found[found == ONE - 1] = ONE

@@ -15,13 +15,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ....types import U16_MAX
+
 Q32Array = NDArray[np.int64]
 
 ONE: Final = 1 << 32
 """The raw Q32 value of 1."""
-
-U16_PARTS: Final = 65535
-"""Stored u16 shares are parts of this."""
 
 QUOTIENT_SCALE: Final = 2.0**-32  # lint: certified-float
 """Multiplying a divisor by a power of two is exact; it moves the binary point of the quotient to where Q32 has it."""
@@ -34,40 +33,55 @@ def multiply(factor: Q32Array | int, values: Q32Array) -> Q32Array:
     it alone is searched for ONE.
     """
     factors = np.asarray(factor, dtype=np.int64)
-    product: Q32Array = ((factors.view(np.uint64) * values.view(np.uint64)) >> np.uint64(32)).view(np.int64)
-    if np.max(factors, initial=0) == ONE:
-        np.copyto(product, values, where=factors == ONE)
-    return product
+    product = factors.view(np.uint64) * values.view(np.uint64)
+    product >>= np.uint64(32)
+    result: Q32Array = product.view(np.int64)
+    if factors.max(initial=0) == ONE:
+        np.copyto(result, values, where=factors == ONE)
+    return result
 
 
-def divide(values: Q32Array, divisor: Q32Array | int) -> Q32Array:
-    """DIV0 of non-negative values by a broadcast divisor not smaller than them: floor(values * 2^32 / divisor).
+def divide(values: Q32Array, divisor: int) -> Q32Array:
+    """DIV0 of non-negative values by one divisor not smaller than them: floor(values * 2^32 / divisor).
 
-    Values up to 2^33, divisors up to 2^53; where the divisor is 0 the values must be 0 too, and stay so. The float
-    quotient is correctly rounded, so its floor can be wrong only where rounding hit an integer from below; those places
-    are compared with the exact residual, whose sign survives the wrap modulo 2^64.
+    Values up to 2^33, divisors up to 2^53. With divisor 0 the values must all be 0, and stay so. The correctly rounded
+    float quotient has the right floor or, where rounding hit an integer from below, one more; the exact residual tells,
+    because its sign survives the wrap modulo 2^64.
     """
-    divisors = np.maximum(np.asarray(divisor, dtype=np.int64), 1)
-    quotient = values / (divisors * QUOTIENT_SCALE)  # lint: certified-float
+    divisor = max(divisor, 1)
+    quotient = values / (divisor * QUOTIENT_SCALE)  # lint: certified-float
+    result: Q32Array = quotient.astype(np.int64)
+    result -= ((values << 32) - result * divisor) < 0
+    return result
+
+
+def divide_rows(values: Q32Array, divisors: Q32Array) -> Q32Array:
+    """DIV0 of each row of a matrix by its own divisor; bounds and proof as in `divide`.
+
+    A wrong floor shows as a quotient that is an integer, so that only those places need the residual.
+    """
+    divisors = np.maximum(divisors, 1)
+    quotient = values.astype(np.float64)  # lint: certified-float
+    quotient /= (divisors * QUOTIENT_SCALE)[:, np.newaxis]  # lint: certified-float
     whole = np.floor(quotient)
     result: Q32Array = whole.astype(np.int64)
     suspect = np.flatnonzero(whole == quotient)
     if suspect.size:
         flat = result.reshape(-1)
         guess = flat[suspect]
-        by = np.broadcast_to(divisors, values.shape).reshape(-1)[suspect]
-        residual = (values.reshape(-1)[suspect] << 32) - guess * by
+        residual = (values.reshape(-1)[suspect] << 32) - guess * divisors[suspect // values.shape[1]]
         flat[suspect] = guess - (residual < 0)
     return result
 
 
-def divide_units(units: NDArray[np.uint16], divisor: NDArray[np.int64]) -> Q32Array:
-    """floor(units * 2^32 / divisor) for stored u16 values and integer sums of them; 0 where the sum is 0.
+def divide_units(units: NDArray[np.int64], divisors: NDArray[np.int64]) -> Q32Array:
+    """floor(units * 2^32 / divisors) for stored u16 values and broadcast integer sums of them; 0 where the sum is 0.
 
     Exact without a check: the numerator is below 2^48, so a quotient that is not an integer lies at least 1/divisor
     away from the next one, which is more than a float64 rounding error of it.
     """
-    quotient = units / (np.maximum(divisor, 1) * QUOTIENT_SCALE)  # lint: certified-float
+    quotient = units.astype(np.float64)  # lint: certified-float
+    quotient /= np.maximum(divisors, 1) * QUOTIENT_SCALE  # lint: certified-float
     result: Q32Array = quotient.astype(np.int64)
     return result
 
@@ -77,15 +91,19 @@ def normalize(values: Q32Array) -> Q32Array:
     return divide(values, int(values.sum()))
 
 
-def proportion_from_u16(parts: NDArray[np.uint16]) -> Q32Array:
-    """FRAC16: floor(parts * 2^32 / 65535), written as parts * 65537 + carry; tested for all 65536 values."""
-    wide = parts.astype(np.int64)
-    return wide * 65537 + ((wide + 1) >> 16)
+def proportion_from_u16(parts: NDArray[np.int64]) -> Q32Array:
+    """FRAC16: floor(parts * 2^32 / 65535) for u16 values, as parts * 65537 and one more for 65535 itself."""
+    share = parts * 65537
+    share += parts == U16_MAX
+    return share
 
 
 def proportion_to_u16(values: Q32Array) -> NDArray[np.uint16]:
     """PROP16: floor(values * 65535), for values in 0..ONE."""
-    return (((values << 16) - values) >> 32).astype(np.uint16)
+    product = values << 16
+    product -= values
+    product >>= 32
+    return product.astype(np.uint16)
 
 
 FLOAT_EXACT: Final = 1 << 53
@@ -95,7 +113,7 @@ FLOAT_EXACT: Final = 1 << 53
 def reciprocal(values: Q32Array) -> Q32Array:
     """floor(2^64 / value) = SDIV(ONE, value) for values in ONE..2^62.
 
-    As in `divide`; a value that float64 cannot hold may throw the estimate off by one either way, and then all
+    As in `divide_rows`; a value that float64 cannot hold may throw the estimate off by one either way, and then all
     residuals are looked at.
     """
     quotient = float(1 << 64) / values  # lint: certified-float

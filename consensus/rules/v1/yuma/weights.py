@@ -10,6 +10,7 @@ that the entries are exactly the non-zero places, ascending.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +36,29 @@ def voter_uids(permits: NDArray[np.bool_], bonds: SparseRows) -> NDArray[np.int6
     return np.flatnonzero(permits | (bonds.lengths() > 0))
 
 
-def stored_matrix(rows: SparseRows, chosen: NDArray[np.bool_], voters: NDArray[np.int64]) -> NDArray[np.uint16]:
+STRIDE_PADDING: Final = 32
+"""Elements added to a row before transposing: rows of a power-of-two length would all fall on the same cache sets."""
+
+
+def stored_matrix(rows: SparseRows, chosen: NDArray[np.bool_], voters: NDArray[np.int64]) -> NDArray[np.int64]:
     """Stored u16 values of the `chosen` rows (a bool per uid), shape (n, k); entries with uid >= n are ignored."""
     count = rows.count
     if rows.full:
         filled = np.flatnonzero(rows.lengths())
         if np.array_equal(filled, voters) and bool(chosen[filled].all()):
-            return np.ascontiguousarray(rows.value.reshape(-1, count).T.astype(np.uint16, copy=False))
-    units = np.zeros((count, len(voters)), dtype=np.uint16)
+            return _transposed(rows.value.reshape(-1, count))
+    units = np.zeros((count, len(voters)), dtype=np.int64)
     position, uid, kept = _entry_places(rows, chosen, voters)
     units[uid, position] = rows.value[kept]
     return units
+
+
+def _transposed(matrix: NDArray[np.uint16] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """The matrix (k, n) as int64 (n, k)."""
+    height, width = matrix.shape
+    padded = np.empty((height, width + STRIDE_PADDING), dtype=matrix.dtype)
+    padded[:, :width] = matrix
+    return padded[:, :width].T.astype(np.int64, order="C")
 
 
 def entry_keys(rows: SparseRows, chosen: NDArray[np.bool_], voters: NDArray[np.int64]) -> EntryKeys:
@@ -80,14 +93,14 @@ def masked_weights(
     _zero_where(units, updated, case.registration, or_equal=True)  # step 3
     if case.commit_block is not None:
         _zero_where(units, case.commit_block[voters], case.registration, or_equal=False)  # step 4
-    values = divide_units(units, units.sum(axis=0, dtype=np.int64))  # step 5
+    values = divide_units(units, units.sum(axis=0))  # step 5
     if not with_keys:
         return WeightMatrix(values, None)
     return WeightMatrix(values, _masked_keys(case, permits, voters))
 
 
 def _zero_where(
-    units: NDArray[np.uint16], voted: NDArray[np.uint64], registration: NDArray[np.uint64], or_equal: bool
+    units: NDArray[np.int64], voted: NDArray[np.uint64], registration: NDArray[np.uint64], or_equal: bool
 ) -> None:
     """Drop entry (i, j) where voter i acted before target j registered: `voted[i] < registration[j]` (or equal).
 
@@ -145,5 +158,8 @@ def weights_for_bonds(weights: WeightMatrix, clipped: WeightMatrix, bonds_penalt
 
 def interpolate_down(upper: Q32Array, lower: Q32Array, share: int) -> Q32Array:
     """upper + floor(share * (lower - upper) / 2^32) for lower <= upper and share < ONE, without a negative product."""
-    cut = (upper - lower).view(np.uint64) * np.uint64(share) + np.uint64(ONE - 1)
-    return upper - (cut >> np.uint64(32)).view(np.int64)
+    cut = (upper - lower).view(np.uint64)
+    cut *= np.uint64(share)
+    cut += np.uint64(ONE - 1)  # rounds up: the negative product floors downward
+    cut >>= np.uint64(32)
+    return upper - cut.view(np.int64)
