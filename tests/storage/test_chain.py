@@ -126,7 +126,7 @@ def test_finalise_after_a_failed_transaction_goes_on_from_the_same_point(chain_p
 
 
 def test_open_with_another_genesis_is_refused_by_name(chain_path):
-    with pytest.raises(StorageError, match="holds chain 1111.*expected 2222"):
+    with pytest.raises(StorageError, match=r"holds chain 1111.*expected 2222"):
         ChainStore.open(chain_path, Hash32(b"\x22" * 32))
 
 
@@ -146,7 +146,7 @@ def test_open_of_a_newer_format_is_refused(chain_path, make):
     connection = sqlite3.connect(chain_path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StorageError, match="format 99.*reads up to 1"):
+    with pytest.raises(StorageError, match=r"format 99.*reads up to 1"):
         ChainStore.open(chain_path, make.genesis)
 
 
