@@ -52,7 +52,7 @@ def previous_bonds(case: EpochInput, voters: NDArray[np.int64]) -> NDArray[np.in
     """Stored bonds as u16 values, shape (n, k), without the targets registered since the last epoch."""
     units = stored_matrix(case.bonds, np.ones(case.count, dtype=np.bool_), voters)
     since = bonds_since(case.last_step, case.block, case.tempo)
-    fresh = np.flatnonzero(case.registration >= np.uint64(since))
+    fresh = (case.registration >= np.uint64(since)).nonzero()[0]
     if fresh.size:
         units[fresh] = 0
     return units
@@ -126,7 +126,8 @@ def stored_bonds(result: BondResult, voters: NDArray[np.int64], permits: NDArray
     if result.keys is None and bool(result.bonds.all()):  # nothing absent: whole rows
         start[voters[kept] + 1] = count
         np.cumsum(start, out=start)
-        uid = np.broadcast_to(np.arange(count, dtype=np.uint16), (int(kept.sum()), count))
+        uid = np.empty((np.count_nonzero(kept), count), dtype=np.uint16)
+        uid[:] = np.arange(count, dtype=np.uint16)
         return SparseRows(start, uid.reshape(-1), units[kept].reshape(-1), ascending=True, full=True)
     if result.keys is None:
         present = result.bonds.T > 0
@@ -134,7 +135,7 @@ def stored_bonds(result: BondResult, voters: NDArray[np.int64], permits: NDArray
         start[voters + 1] = present.sum(axis=1)
         np.cumsum(start, out=start)
         uid = np.broadcast_to(np.arange(count, dtype=np.uint16), present.shape)[present]
-        full = len(uid) == count * int(kept.sum())
+        full = len(uid) == count * np.count_nonzero(kept)
         return SparseRows(start, uid, units[present], ascending=True, full=full)
     keys = result.keys[kept[result.keys // count]]
     position, target = np.divmod(keys, count)

@@ -1,6 +1,5 @@
 """Shares of the emission of an epoch (YUMA 3.12)."""
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,30 +10,29 @@ from .q32_arrays import Q32Array, divide
 HALF_BITS: Final = np.uint64(32)
 
 
-@dataclass(frozen=True, slots=True)
-class EmissionShares:
-    """Normalised shares of each uid, Q32."""
-
-    server: Q32Array
-    validator: Q32Array
-    combined: Q32Array
+SERVER: Final = 0
+VALIDATOR: Final = 1
+COMBINED: Final = 2
+"""Rows of the array of shares: they are divided and paid out together, at a third of the cost."""
 
 
 def emission_shares(
     incentive: Q32Array, dividends: Q32Array, stake: Q32Array, active_stake: Q32Array
-) -> EmissionShares:
-    """Shares by incentive and dividends; by stake when nobody earned any.
+) -> Q32Array:
+    """Shares by incentive, by dividends and by both, shape (3, n); by stake when nobody earned any.
 
     In that fallback validators share by active stake or, with none active, by all stake over the threshold; servers
     get nothing.
     """
-    combined = incentive + dividends
-    total = int(combined.sum())
-    if total == 0:
-        fallback = active_stake if bool(active_stake.any()) else stake
-        return EmissionShares(server=incentive, validator=fallback, combined=fallback)
-    server, validator, both = divide(np.stack((incentive, dividends, combined)), total)
-    return EmissionShares(server, validator, both)
+    earned = np.empty((3, len(stake)), dtype=np.int64)
+    earned[SERVER] = incentive
+    earned[VALIDATOR] = dividends
+    np.add(incentive, dividends, out=earned[COMBINED])
+    total = int(earned[COMBINED].sum())
+    if total != 0:
+        return divide(earned, total)
+    earned[VALIDATOR:] = active_stake if bool(active_stake.any()) else stake
+    return earned
 
 
 def rao(shares: Q32Array, emission: int) -> NDArray[np.uint64]:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from .activity import active_stake, active_uids, current_permits, next_permits
 from .bonds import previous_bonds, stored_bonds, yuma2_bonds, yuma3_bonds
-from .emission import emission_shares, rao
+from .emission import COMBINED, SERVER, VALIDATOR, emission_shares, rao
 from .inputs import EpochInput, check_epoch_input
 from .median import consensus_weights
 from .outputs import EpochOutput, EpochTrace, traced_rows
@@ -50,17 +50,19 @@ def run_epoch(case: EpochInput, *, trace: bool = False) -> EpochOutput:
     dividends = by_uid(result.dividends, voters, count)
 
     shares = emission_shares(incentive, dividends, stake, voting_stake)  # 3.12
+    paid = rao(shares, case.emission)
+    stored = proportion_to_u16(np.stack((stake, consensus, incentive, dividends, validator_trust)))
     return EpochOutput(  # 3.13
         active=active,
-        stake_weight=proportion_to_u16(stake),
-        consensus=proportion_to_u16(consensus),
-        incentive=proportion_to_u16(incentive),
-        dividends=proportion_to_u16(dividends),
-        validator_trust=proportion_to_u16(validator_trust),
+        stake_weight=stored[0],
+        consensus=stored[1],
+        incentive=stored[2],
+        dividends=stored[3],
+        validator_trust=stored[4],
         validator_permit=new_permits,
-        emission=rao(shares.combined, case.emission),
-        server_emission=rao(shares.server, case.emission),
-        validator_emission=rao(shares.validator, case.emission),
+        emission=paid[COMBINED],
+        server_emission=paid[SERVER],
+        validator_emission=paid[VALIDATOR],
         stake=total.whole,
         bonds=stored_bonds(result, voters, new_permits),
         trace=None
@@ -73,9 +75,9 @@ def run_epoch(case: EpochInput, *, trace: bool = False) -> EpochOutput:
             validator_trust=validator_trust,
             incentive=incentive,
             dividends=dividends,
-            server_emission_norm=shares.server,
-            validator_emission_norm=shares.validator,
-            combined_emission_norm=shares.combined,
+            server_emission_norm=shares[SERVER],
+            validator_emission_norm=shares[VALIDATOR],
+            combined_emission_norm=shares[COMBINED],
             weights=traced_rows(weights.values, weights.keys, voters),
             clipped_weights=traced_rows(clipped.values, clipped.keys, voters),
             weights_for_bonds=traced_rows(bond_weights.values, bond_weights.keys, voters),

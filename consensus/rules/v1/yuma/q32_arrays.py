@@ -65,7 +65,7 @@ def divide_rows(values: Q32Array, divisors: Q32Array) -> Q32Array:
     quotient /= (divisors * QUOTIENT_SCALE)[:, np.newaxis]  # lint: certified-float
     whole = np.floor(quotient)
     result: Q32Array = whole.astype(np.int64)
-    suspect = np.flatnonzero(whole == quotient)
+    suspect = (whole == quotient).reshape(-1).nonzero()[0]
     if suspect.size:
         flat = result.reshape(-1)
         guess = flat[suspect]
@@ -99,7 +99,7 @@ def proportion_from_u16(parts: NDArray[np.int64]) -> Q32Array:
 
 
 def proportion_to_u16(values: Q32Array) -> NDArray[np.uint16]:
-    """PROP16: floor(values * 65535), for values in 0..ONE."""
+    """PROP16: floor(values * 65535), for values in 0..ONE, of any shape."""
     product = values << 16
     product -= values
     product >>= 32

@@ -56,19 +56,15 @@ def inherited_stake(own: int, children: Sequence[int], parents: Sequence[tuple[i
     return UQ96.to_u64(UQ96.add(UQ96.sub(stake, given), received))
 
 
-def exact_sum(values: NDArray[np.uint64]) -> int:
-    """Sum of u64 values as a Python int, through 32-bit halves so that no partial sum wraps."""
-    return (int((values >> HALF_BITS).sum()) << 32) + int((values & LOW_HALF).sum())
-
-
 def total_stake(alpha: NDArray[np.uint64], tao: NDArray[np.uint64], tao_weight: int) -> TotalStake:
     """`alpha + tao * tao_weight` per uid (YUMA 2.1); `tao_weight` is the stored u64.
 
     Raises InvalidError when all stakes together reach 2^63 rao.
     """
-    everything = exact_sum(alpha) + exact_sum(tao)
-    if everything >= STAKE_LIMIT:
-        raise InvalidError(f"stakes add up to {everything} rao; expected less than 2^63, far above both supplies")
+    if (int(alpha.max()) + int(tao.max())) * len(alpha) >= STAKE_LIMIT:  # rare: only then is the sum worth its time
+        everything = sum(alpha.tolist()) + sum(tao.tolist())
+        if everything >= STAKE_LIMIT:
+            raise InvalidError(f"stakes add up to {everything} rao; expected less than 2^63, far above both supplies")
     weight = np.uint64(u64_to_proportion(tao_weight))
     low = (tao & LOW_HALF) * weight
     whole = alpha + (tao >> HALF_BITS) * weight + (low >> HALF_BITS)
@@ -87,13 +83,13 @@ def normalized_stake(total: TotalStake, threshold: int, owner_uid: int | None) -
         if owner_uid is not None:
             enough[owner_uid] = True
         whole, fraction = whole * enough, fraction * enough
-    sum_bits = (exact_sum(whole) << 32) + int(fraction.sum())
+    sum_bits = (int(whole.sum()) << 32) + int(fraction.sum())  # neither sum can wrap: see STAKE_LIMIT
     if sum_bits == 0:
         return np.zeros(len(whole), dtype=np.int64)
     scaled = (whole + fraction * FRACTION_SCALE) / (sum_bits * TOTAL_SCALE)  # lint: certified-float
     nearest = np.rint(scaled)
     share: Q32Array = scaled.astype(np.int64)
-    for uid in np.flatnonzero((np.abs(scaled - nearest) < ROUNDING_MARGIN) & (scaled > 0)).tolist():
+    for uid in ((np.abs(scaled - nearest) < ROUNDING_MARGIN) & (scaled > 0)).nonzero()[0].tolist():
         bits = (int(whole[uid]) << 32) + int(fraction[uid])
         share[uid] = (bits << 32) // sum_bits
     return share

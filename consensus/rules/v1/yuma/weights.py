@@ -33,7 +33,7 @@ class WeightMatrix:
 
 def voter_uids(permits: NDArray[np.bool_], bonds: SparseRows) -> NDArray[np.int64]:
     """Uids with a permit or with stored bonds, ascending: all that have a say in any matrix of the epoch."""
-    return np.flatnonzero(permits | (bonds.lengths() > 0))
+    return (permits | (bonds.lengths() > 0)).nonzero()[0]
 
 
 STRIDE_PADDING: Final = 32
@@ -44,8 +44,8 @@ def stored_matrix(rows: SparseRows, chosen: NDArray[np.bool_], voters: NDArray[n
     """Stored u16 values of the `chosen` rows (a bool per uid), shape (n, k); entries with uid >= n are ignored."""
     count = rows.count
     if rows.full:
-        filled = np.flatnonzero(rows.lengths())
-        if np.array_equal(filled, voters) and bool(chosen[filled].all()):
+        filled = rows.lengths().nonzero()[0]
+        if len(filled) == len(voters) and bool((filled == voters).all()) and bool(chosen[filled].all()):
             return _transposed(rows.value.reshape(-1, count))
     units = np.zeros((count, len(voters)), dtype=np.int64)
     position, uid, kept = _entry_places(rows, chosen, voters)
@@ -108,7 +108,7 @@ def _zero_where(
     """
     if not voted.size:
         return
-    late = np.flatnonzero(registration >= voted.min())
+    late = (registration >= voted.min()).nonzero()[0]
     if late.size:
         registered = registration[late, np.newaxis]
         units[late] *= (voted > registered) if or_equal else (voted >= registered)
