@@ -158,6 +158,21 @@ class ChainStore:
             database.close()
             raise
 
+    @staticmethod
+    def genesis_hash_of(path: Path) -> Hash32:
+        """Full genesis hash of the chain a database was made for, without opening it for use.
+
+        Raises StorageError when there is none.
+        """
+        database = Database.open(path, _SCHEMA)
+        try:
+            row = database.one("SELECT value FROM meta WHERE name = 'genesis_hash'")
+        finally:
+            database.close()
+        if row is None:
+            raise _damaged(path, "its genesis hash is missing")
+        return Hash32(bytes(row[0]))
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def finalise(
@@ -258,7 +273,7 @@ class ChainStore:
             return self._finalised.header.state_root
         root = self.meta("genesis_state_root")
         if root is None:
-            raise self._damaged("its genesis state root is missing")
+            raise _damaged(self.path, "its genesis state root is missing")
         return Hash32(root)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -346,7 +361,7 @@ class ChainStore:
         """Canonical bytes of the chain spec."""
         data = self.meta("spec")
         if data is None:
-            raise self._damaged("its chain spec is missing")
+            raise _damaged(self.path, "its chain spec is missing")
         return data
 
     def meta(self, name: str) -> bytes | None:
@@ -365,7 +380,7 @@ class ChainStore:
     def _number(self, name: str) -> int:
         value = self.meta(name)
         if value is None or len(value) != 8:
-            raise self._damaged(f"its {name} is missing")
+            raise _damaged(self.path, f"its {name} is missing")
         return int.from_bytes(value, "big")
 
     def _read_finalised(self) -> FinalisedPoint:
@@ -375,14 +390,15 @@ class ChainStore:
         height, block_hash, view, era = stored
         header, certificate = self.header(height), self.certificate(height)
         if header is None or certificate is None or self.block_hash(height) != block_hash:
-            raise self._damaged(f"its finalised block {height} is not there")
+            raise _damaged(self.path, f"its finalised block {height} is not there")
         return FinalisedPoint(header, Hash32(block_hash), Height(height), View(view), Era(era), certificate)
 
-    def _damaged(self, reason: str) -> StorageError:
-        return StorageError(
-            f"{self.path} is damaged: {reason}",
-            remedy="restore it from a backup, or delete the chain folder to sync anew (keep `authority/`)",
-        )
+
+def _damaged(path: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"{path} is damaged: {reason}",
+        remedy="restore it from a backup, or delete the chain folder to sync anew (keep `authority/`)",
+    )
 
 
 def _insert_block(transaction: Transaction, block: FinalisedBlock, certificate: Certificate | None) -> None:

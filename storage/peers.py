@@ -30,7 +30,7 @@ _SCHEMA: Final = Schema(
     version=1,
     tables=(
         """CREATE TABLE peer (
-            peer TEXT PRIMARY KEY, addresses TEXT NOT NULL, last_seen INTEGER NOT NULL, score REAL NOT NULL,
+            peer TEXT PRIMARY KEY, addresses TEXT NOT NULL, last_seen INTEGER NOT NULL, milli_score INTEGER NOT NULL,
             banned_until INTEGER NOT NULL, anchor INTEGER NOT NULL, record BLOB) WITHOUT ROWID""",
         "CREATE INDEX peer_by_age ON peer (anchor, last_seen)",
     ),
@@ -47,8 +47,8 @@ class KnownPeer:
     """Multiaddresses, best first."""
     last_seen: Micros
     """Last time a connection worked or a record of it arrived."""
-    score: float = 0.0
-    """Of the peer ledger (CHAIN 2.3) at `last_seen`; decays from there."""
+    milli_score: int = 0
+    """Thousandths of the peer ledger's score (CHAIN 2.3) at `last_seen`; it decays from there."""
     banned_until: Micros = Micros(0)
     anchor: bool = False
     """Was a good neighbour when this process last stopped: tried first after a restart, so a restart cannot be
@@ -144,7 +144,7 @@ def _to_row(peer: KnownPeer) -> Row:
         peer.peer,
         "\n".join(addresses),
         peer.last_seen,
-        peer.score,
+        peer.milli_score,
         peer.banned_until,
         int(peer.anchor),
         record,
@@ -152,12 +152,12 @@ def _to_row(peer: KnownPeer) -> Row:
 
 
 def _from_row(row: Row) -> KnownPeer:
-    peer, addresses, last_seen, score, banned_until, anchor, record = row
+    peer, addresses, last_seen, milli_score, banned_until, anchor, record = row
     return KnownPeer(
         peer,
         tuple(addresses.split("\n")) if addresses else (),
         Micros(last_seen),
-        score,
+        milli_score,
         Micros(banned_until),
         bool(anchor),
         record,

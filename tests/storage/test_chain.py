@@ -61,6 +61,12 @@ def test_finalise_then_reopen_gives_every_block_and_the_state_back(chain_path, f
     store.close()
 
 
+def test_genesis_hash_of_a_file_is_told_without_knowing_it(chain_path, tmp_path, make):
+    assert ChainStore.genesis_hash_of(chain_path) == make.genesis
+    with pytest.raises(StorageError, match="no chain database here"):
+        ChainStore.genesis_hash_of(tmp_path / "none.db")
+
+
 def test_unknown_heights_and_hashes_give_none(chain_path, make):
     store = ChainStore.open(chain_path, make.genesis)
     assert store.header(Height(1)) is None

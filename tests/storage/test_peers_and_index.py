@@ -14,7 +14,7 @@ def _peer(name: str, seen: int = 1, **more) -> KnownPeer:
 
 def test_peers_survive_reopening_with_score_ban_record_and_anchor(tmp_path):
     store = PeerStore.open(tmp_path / "peers.db")
-    known = _peer("a", score=-3.5, banned_until=Micros(99), record=b"\x80")
+    known = _peer("a", milli_score=-3500, banned_until=Micros(99), record=b"\x80")
     store.put([known, _peer("b", 5)])
     store.set_anchors(["b", "unknown"])
     store.close()
