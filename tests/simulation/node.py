@@ -1,0 +1,721 @@
+"""A simulated peer: the real engine behind a driver that applies its effects, with crash points between the steps.
+
+Volatile things (engine, states above F, fetched bodies, exchange) die with `power_off`; guard and chain store remain.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from simulation.exchange import Exchange, Frame
+from simulation.invariants import Violation
+from simulation.stores import ChainStore, Guard, RefusedError
+from simulation.toy_chain import RejectedError, Sealed, ToyState, authority_key
+from simulation.world import EPOCH, FAKE_SIGNATURE, MS, SECOND, Crash
+from yumad.consensus.block import Block, Body, verify_body
+from yumad.consensus.certificate import Certificate
+from yumad.consensus.effects import (
+    AbandonExecution,
+    BehindFinality,
+    BlockArrived,
+    BlockBuilt,
+    BlockExecuted,
+    BlockFailed,
+    BlockRef,
+    Build,
+    CastVote,
+    CertificateSeen,
+    Effect,
+    EraContext,
+    EraOpened,
+    Event,
+    Execute,
+    ExecutionFailure,
+    Finalise,
+    Halt,
+    OfferStatement,
+    PersistCertificate,
+    ProposalSeen,
+    ReportEvidence,
+    RequestBlock,
+    RequestCertificates,
+    Restarted,
+    SecondSigner,
+    SetTimer,
+    StatementSeen,
+    SyncAdvanced,
+    Timer,
+    TimerFired,
+    ViewEntered,
+)
+from yumad.consensus.evidence import Evidence
+from yumad.consensus.header import Header, block_hash
+from yumad.consensus.leader import leader_index
+from yumad.consensus.statement import Kind, SignedStatement, Statement
+from yumad.consensus.types import Hash32, InvalidError, Micros, View
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+FETCH_RETRY = SECOND
+SYNC_RETRY = 3 * SECOND
+SYNC_BLOCKS = 64
+
+
+class Node:
+    """An honest peer."""
+
+    is_honest = True
+
+    def __init__(self, world: World, position: int, number: int | None, chain: ChainStore) -> None:
+        self.world = world
+        self.position = position
+        self.number = number
+        self.key = None if number is None else authority_key(number)
+        self.guard: Guard | None = None if number is None else world.setting.guard(None)
+        self.chain = chain
+        self.clock_offset = 0
+        self.is_twin = False
+        self.is_up = False
+        self.life = 0
+        self.is_drifting = False
+        """Its arithmetic is wrong: a node that must stop itself."""
+        self.raises_on: Hash32 | None = None
+        self.boots = 0
+        self.builds_evidence = True
+
+    # --- power ------------------------------------------------------------------------------------------------------
+
+    def power_off(self) -> None:
+        """Everything volatile is gone."""
+        self.is_up = False
+        self.life += 1
+        if not self.world.setting.driver.keeps_guard and self.guard is not None:
+            self.guard = self.world.setting.guard(None)
+
+    def boot(self) -> None:
+        """Start the process on what the disk holds."""
+        self.life += 1
+        self.is_up = True
+        self.boots += 1
+        world = self.world
+        engine_class = world.setting.engine_of.get(self.number or 0, world.setting.engine)
+        self.engine = engine_class(world.timing, self.key, self._abstains)
+        self._inbox: deque[Event] = deque()
+        self._is_busy = False
+        self.states: dict[Hash32, ToyState] = {}
+        self.cache: dict[Hash32, Block] = {}
+        self._executing: dict[Hash32, int] = {}
+        self._timers: dict[Timer, int] = {}
+        self._timer_token = 0
+        self._fetching: dict[Hash32, None] = {}
+        self.evidence: list[Evidence] = []
+        self._sync_target: int | None = None
+        self.exchange: Exchange = world.setting.exchange(self)
+        for other in world.nodes:
+            if other is not self and other.is_up:
+                other.exchange.reset(self.position)
+        self.feed(self._restarted())
+
+    def _abstains(self, context: EraContext) -> bool:
+        return self.guard is None or not self.guard.may_sign_in(context, self.world.timing)
+
+    def _restarted(self) -> Restarted:
+        driver, chain, guard = self.world.setting.driver, self.chain, self.guard
+        if chain.finalised.height == self.world.timing.boundary_of(chain.context.era):
+            chain.open_era(self.world.rules.next_context(chain.state, chain.context, chain.finalised))
+        era = chain.context.era
+        certificates = () if guard is None or not driver.feeds_certificates else guard.certificates_of(era)
+        if not driver.feeds_finalizations:
+            certificates = tuple(kept for kept in certificates if kept.kind is not Kind.FINALIZE)
+        floor = View(0)
+        if guard is not None and guard.floor is not None and guard.floor[0] == era:
+            floor = guard.floor[1]
+        if chain.certificate is not None:
+            self.exchange.offer(chain.certificate)
+        return Restarted(
+            context=chain.context,
+            finalised=chain.finalised,
+            finalised_view=chain.view,
+            finality=chain.certificate,
+            certificates=certificates,
+            own_statements=() if guard is None or not driver.offers_own_votes else guard.own_of(era),
+            blocks=() if guard is None else guard.headers(),
+            vote_floor=floor,
+        )
+
+    # --- clock ------------------------------------------------------------------------------------------------------
+
+    @property
+    def local_now(self) -> Micros:
+        """What this node's clock shows."""
+        return Micros(EPOCH + self.world.now + self.clock_offset)
+
+    def set_clock(self, offset: int) -> None:
+        """The clock jumps; timers are wall-clock deadlines and move with it."""
+        moved = self.clock_offset - offset
+        self.clock_offset = offset
+        for timer, at in list(self._timers.items()) if self.is_up else []:
+            self._arm(timer, at + moved)
+
+    def _arm(self, timer: Timer, at: int) -> None:
+        self._timers[timer] = at
+        self.world.schedule(at, self._fire, timer, at, node=self)
+
+    def _fire(self, timer: Timer, at: int) -> None:
+        if self._timers.get(timer) == at:
+            del self._timers[timer]
+            self.feed(TimerFired(timer))
+
+    # --- the driver loop --------------------------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> None:
+        """One event at a time; effects in order before the next event."""
+        self._inbox.append(event)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        hook = self.world.effect_hook
+        while self._inbox:
+            for effect in self.engine.handle(self._inbox.popleft(), self.local_now):
+                if hook is not None:
+                    hook(self, effect)
+                _APPLY[type(effect)](self, effect)
+                if not self.is_up:
+                    return
+        self._is_busy = False
+
+    def point(self, name: str) -> None:
+        """A place inside an effect where the power may fail."""
+        if self.world.crash_hook is not None:
+            self.world.crash_hook(self, name)
+
+    # --- votes and certificates -------------------------------------------------------------------------------------
+
+    def cast(self, effect: CastVote) -> None:
+        """Sign, persist with the body, send, feed back (R9)."""
+        statement = effect.statement
+        index = self.engine.context.authorities.index_of(self.key or b"")
+        assert index is not None
+        signed = SignedStatement(statement, index, FAKE_SIGNATURE)
+        if not self._persist(signed, effect.body_hash):
+            return
+        self.world.truth.signed(self, statement)
+        self.world.sign(self.number or 0, statement)
+        self.point("persisted")
+        self.release(signed)
+        self.point("sent")
+        self.feed(StatementSeen(signed))
+
+    def _persist(self, signed: SignedStatement, body_hash: Hash32 | None) -> bool:
+        guard, delay = self.guard, self.world.setting.driver.body_delay
+        assert guard is not None
+        body = None if body_hash is None else self.block(body_hash)
+        if body_hash is not None and body is None:
+            raise Violation(f"node {self.position} votes for a block without a body")
+        try:
+            guard.sign(signed, None if delay else body, body_hash)
+        except RefusedError as error:
+            if self.world.setting.checks_refusals and "floor" not in str(error):
+                raise Violation(f"the guard of node {self.position} refused its engine: {error}") from error
+            return False
+        if delay and body is not None and body_hash is not None:
+            self.world.schedule(self.world.now + delay, guard.bodies.__setitem__, body_hash, body, node=self)
+        return True
+
+    def release(self, signed: SignedStatement) -> None:
+        """The bytes leave."""
+        self.world.truth.sent(self, signed.statement)
+        self.exchange.admits(signed)
+        self.exchange.offer(signed)
+        if signed.statement.kind is Kind.PROPOSE:
+            block = self.block(signed.statement.block_hash)
+            assert block is not None
+            self.world.network.gossip(self, "proposal", (signed, block))
+
+    def offer_again(self, effect: OfferStatement) -> None:
+        """R10."""
+        self.exchange.offer(effect.signed)
+
+    def keep_certificate(self, effect: PersistCertificate) -> None:
+        """R11: durable, then forwarded."""
+        if self.guard is not None:
+            self.guard.keep(effect.certificate)
+        self.point("certificate")
+        self.exchange.offer(effect.certificate)
+
+    def ask_certificates(self, effect: RequestCertificates) -> None:
+        """Ask one neighbour."""
+        others = [node for node in self.world.nodes if node is not self]
+        if others:
+            target = others[self.world.rng.randrange(len(others))]
+            self.world.network.send(self, target, "ask", (effect.era, effect.views))
+
+    def report(self, effect: ReportEvidence) -> None:
+        """Keep and gossip."""
+        self.evidence.append(effect.evidence)
+        self.world.truth.evidence += 1
+        self.world.network.gossip(self, "evidence", (self.engine.era, effect.evidence))
+
+    def second_signer(self, _: SecondSigner) -> None:
+        """An older copy or a second machine signs with this key: born now."""
+        assert self.guard is not None
+        self.guard.born = self.local_now
+
+    # --- blocks -----------------------------------------------------------------------------------------------------
+
+    def block(self, name: Hash32) -> Block | None:
+        """A body at hand, wherever it is."""
+        found = self.cache.get(name)
+        if found is None and self.guard is not None:
+            found = self.guard.bodies.get(name)
+        return found or self.chain.block(name)
+
+    def _ancestor_height(self, parent: Hash32, name: Hash32) -> int | None:
+        """Height of `name` if it is an ancestor of the block after `parent`."""
+        blocks = self.world.blocks
+        for _ in range(100):
+            block = blocks.get(parent)
+            if block is None:
+                return None
+            if parent == name:
+                return block.header.height
+            parent = block.header.parent_hash
+        return None
+
+    def execute(self, effect: Execute) -> None:
+        """Beside the driver, for a while; a result already here is given at once."""
+        header = effect.header
+        name = block_hash(header)
+        if name in self.states:
+            self.feed(BlockExecuted(name))
+            return
+        world = self.world
+        self._timer_token += 1
+        self._executing[name] = self._timer_token
+        world.schedule(
+            world.now + world.span(world.setting.execution), self._executed, name, header, self._timer_token, node=self
+        )
+
+    def _executed(self, name: Hash32, header: Header, token: int) -> None:
+        if self._executing.get(name) != token:
+            return
+        del self._executing[name]
+        parent = self._state_of(header.parent_hash)
+        if parent is None:
+            return  # F passed it meanwhile
+        if self.raises_on == name:
+            self.feed(BlockFailed(name, ExecutionFailure.RAISED, "our own code failed"))
+            return
+        after = self._run(name, header, parent, self.engine.context)
+        if after is None:
+            self.feed(BlockFailed(name, ExecutionFailure.REJECTED, "roots differ or a rule is broken"))
+        else:
+            self.states[name] = after
+            self.feed(BlockExecuted(name))
+
+    def _state_of(self, name: Hash32) -> ToyState | None:
+        return self.chain.state if name == self.chain.finalised.hash else self.states.get(name)
+
+    def _run(self, name: Hash32, header: Header, parent: ToyState, context: EraContext) -> ToyState | None:
+        """State after the block if every root of its header comes out."""
+        world = self.world
+        if not self.is_drifting and name in world.results:
+            known = world.results[name]
+            assert known is None or isinstance(known, ToyState)
+            return known
+        block = self.block(name)
+        assert block is not None
+        after = self._compute(header, block.body, parent, context)
+        if not self.is_drifting:
+            world.results[name] = after
+        return after
+
+    def _compute(self, header: Header, body: Body, parent: ToyState, context: EraContext) -> ToyState | None:
+        world = self.world
+        if body.certificate is not None and not self._is_known_certificate(body.certificate, header, context):
+            return None
+        members = context.authorities.members
+        for item in body.evidence:
+            for signed in (item.first, item.second):
+                if signed.index >= len(members) or (members[signed.index].key, signed.statement) not in world.signed:
+                    return None
+        try:
+            after, results, next_hash = world.rules.execute(
+                parent,
+                context,
+                header.proposer_index,
+                body,
+                lambda name: self._ancestor_height(header.parent_hash, name),
+            )
+        except RejectedError:
+            return None
+        if self.is_drifting:
+            return None
+        if (after.root(), results, next_hash) != (
+            header.state_root,
+            header.results_root,
+            header.next_authorities_hash,
+        ):
+            return None
+        return after
+
+    def _is_known_certificate(self, certificate: Certificate, header: Header, context: EraContext) -> bool:
+        if certificate.statement.era == context.era:
+            return self.world.is_certified(certificate, context.authorities)
+        return False
+
+    def abandon(self, effect: AbandonExecution) -> None:
+        """The executor stops."""
+        self._executing.pop(effect.block_hash, None)
+
+    def build(self, effect: Build) -> None:
+        """Build beside the driver."""
+        world = self.world
+        world.schedule(world.now + world.span(world.setting.build), self._build, effect, node=self)
+
+    def _build(self, effect: Build) -> None:
+        sealed = self.seal(effect.parent, effect, with_transactions=True)
+        if sealed is not None:
+            self.feed(BlockBuilt(effect.view, sealed.block.header))
+
+    def seal(self, parent: BlockRef, effect: Build, *, with_transactions: bool) -> Sealed | None:
+        """A correct block on `parent`, registered with the world; None when F passed the parent."""
+        state = self._state_of(parent.hash)
+        context = self.engine.context
+        index = context.authorities.index_of(self.key or b"")
+        if state is None or index is None:
+            return None
+        body = self._body(state, parent, context, with_transactions=with_transactions)
+        sealed = self.world.rules.seal(
+            state, context, parent, effect.slot, index, body, lambda name: self._ancestor_height(parent.hash, name)
+        )
+        self.world.blocks[sealed.hash] = sealed.block
+        self.cache[sealed.hash] = sealed.block
+        return sealed
+
+    def _body(self, state: ToyState, parent: BlockRef, context: EraContext, *, with_transactions: bool) -> Body:
+        rng = self.world.rng
+        transactions = tuple(
+            bytes([rng.randrange(8), rng.randrange(8), rng.randrange(20)])
+            for _ in range(rng.randrange(3) if with_transactions else 1)
+        )
+        certificate = None
+        for record in self.engine.finality_records():
+            if state.certificate_height < record.block.height <= parent.height - 1 and (
+                record.certificate.statement.era == context.era
+            ):
+                certificate = record.widest()
+                break
+        evidence: list[Evidence] = []
+        for item in self.evidence if self.builds_evidence else []:
+            index = item.first.index
+            offence = (
+                (context.authorities.members[index].key, context.era)
+                if (item.first.statement.era == context.era)
+                else None
+            )
+            is_new = all(item.first.index != other.first.index for other in evidence)
+            if offence is not None and offence not in state.punished and is_new and len(evidence) < 4:
+                evidence.append(item)
+        return Body(certificate, tuple(evidence), transactions)
+
+    def fetch(self, effect: RequestBlock) -> None:
+        """Answer from what is here, else ask one peer after the other."""
+        name = effect.block_hash
+        if name not in self._fetching:
+            self._fetching[name] = None
+            self._fetch(name)
+
+    def _fetch(self, name: Hash32) -> None:
+        if name not in self._fetching:
+            return
+        block = self.block(name)
+        if block is not None:
+            del self._fetching[name]
+            self.cache[name] = block
+            self.feed(BlockArrived(block.header))
+            return
+        others = [node for node in self.world.nodes if node is not self]
+        if not others:
+            return
+        target = others[self.world.rng.randrange(len(others))]
+        self.world.network.send(self, target, "fetch", name)
+        self.world.schedule(self.world.now + FETCH_RETRY, self._fetch, name, node=self)
+
+    # --- finality ---------------------------------------------------------------------------------------------------
+
+    def finalise(self, effect: Finalise) -> None:
+        """R7: certificate (stored already), chain store, floor; then the next era at a boundary."""
+        driver = self.world.setting.driver
+        self.point("finalise: certificate stored")
+        view, height = effect.certificate.statement.view, self._height_of(effect)
+        if driver.prunes_before_commit:
+            self._prune(effect.certificate, height)
+            self.point("finalise: pruned too early")
+            self._commit(effect)
+            return
+        self._commit(effect)
+        self.point("finalise: committed")
+        self._prune(effect.certificate, height)
+        self.point("finalise: pruned")
+        self._after_commit(view)
+
+    def _height_of(self, effect: Finalise) -> int:
+        if not effect.chain:
+            return self.chain.finalised.height
+        block = self.block(effect.block_hash)
+        assert block is not None
+        return block.header.height
+
+    def _commit(self, effect: Finalise) -> None:
+        chain, old = self.chain, self.chain.finalised.height
+        blocks = []
+        for name in effect.chain:
+            block = self.block(name)
+            assert block is not None, "a final block has a body"
+            blocks.append((name, block))
+        state = self.states[effect.block_hash] if effect.chain else chain.state
+        finalised = BlockRef.of(blocks[-1][1].header, effect.block_hash) if blocks else chain.finalised
+        chain.commit(blocks, effect.certificate, state, finalised)
+        for name, block in blocks:
+            self.world.truth.finalised(self, block.header.height, name)
+        self.world.truth.committed(self, old)
+
+    def _prune(self, certificate: Certificate, height: int) -> None:
+        if self.guard is not None:
+            self.guard.raise_floor(certificate.statement.era, certificate.statement.view, height)
+            if not self.world.setting.driver.has_floor:
+                self.guard.floor = None
+
+    def _after_commit(self, view: View) -> None:
+        chain = self.chain
+        height = chain.finalised.height
+        for name in [name for name, state in self.states.items() if state.height <= height]:
+            del self.states[name]
+        for name in [name for name, block in self.cache.items() if block.header.height <= height - 8]:
+            del self.cache[name]
+        for name in list(self._fetching):
+            block = self.world.blocks.get(name)
+            if block is not None and block.header.height <= height:
+                del self._fetching[name]
+        self.exchange.prune(chain.context.era, view)
+        self.world.truth.provable(self)
+        self.world.truth.bounded(self)
+        self._open_era_if_due()
+
+    def _open_era_if_due(self) -> None:
+        chain = self.chain
+        if chain.finalised.height == self.world.timing.boundary_of(chain.context.era):
+            context = self.world.rules.next_context(chain.state, chain.context, chain.finalised)
+            chain.open_era(context)
+            self.evidence = []
+            self.feed(EraOpened(context))
+            self.exchange.wake()
+
+    # --- sync -------------------------------------------------------------------------------------------------------
+
+    def behind(self, _: BehindFinality) -> None:
+        """The engine misses the chain of a final block; if fetching does not help within a while, sync does."""
+        self._want_sync(None)
+
+    def _want_sync(self, target: int | None) -> None:
+        if self._sync_target is None:
+            self._sync_target = self.chain.finalised.height
+            self.world.schedule(self.world.now + SYNC_RETRY, self._sync, target, node=self)
+
+    def _sync(self, target: int | None) -> None:
+        if self._sync_target is None:
+            return
+        moved = self.chain.finalised.height > self._sync_target
+        self._sync_target = None
+        if moved and target is None:
+            return
+        others = [node for node in self.world.nodes if node is not self]
+        peer = self.world.nodes[target] if target is not None else others[self.world.rng.randrange(len(others))]
+        self.world.network.send(self, peer, "sync", self.chain.finalised.height)
+
+    def _take_sync(self, reply: list[tuple[Hash32, Block, Certificate | None]]) -> None:
+        """Verify and execute a range up to its last certificate; era by era."""
+        chain, rules = self.chain, self.world.rules
+        group: list[tuple[Hash32, Block]] = []
+        state, parent = chain.state, chain.finalised
+        is_advanced = False
+        for name, block, certificate in reply:
+            if block.header.height <= chain.finalised.height:
+                continue
+            if block.header.height != parent.height + 1 or block.header.parent_hash != parent.hash:
+                return
+            self.cache[name] = block
+            after = self._run(name, block.header, state, chain.context)
+            if after is None:
+                return
+            group.append((name, block))
+            state, parent = after, BlockRef.of(block.header, name)
+            if certificate is None or certificate.statement.block_hash != name:
+                continue
+            if not self.world.is_certified(certificate, chain.context.authorities):
+                return
+            old = chain.finalised.height
+            chain.commit(group, certificate, state, parent)
+            for final_name, final_block in group:
+                self.world.truth.finalised(self, final_block.header.height, final_name)
+            self.world.truth.committed(self, old)
+            self._prune(certificate, parent.height)
+            group, is_advanced = [], True
+            if parent.height == self.world.timing.boundary_of(chain.context.era):
+                chain.open_era(rules.next_context(state, chain.context, parent))
+        if is_advanced:
+            self.feed(SyncAdvanced(chain.context, chain.finalised, chain.view, chain.certificate))
+            if chain.certificate is not None:
+                self.exchange.offer(chain.certificate)
+            self._after_commit(chain.view)
+
+    # --- network ----------------------------------------------------------------------------------------------------
+
+    def receive(self, kind: str, payload: Any, source: Node) -> None:
+        """A message arrived."""
+        if kind == "frame":
+            self.take_frame(payload, source)
+        elif kind == "proposal":
+            self.take_proposal(*payload)
+        elif kind == "fetch":
+            block = self.serve(payload)
+            if block is not None:
+                self.world.network.send(self, source, "block", (payload, block))
+        elif kind == "block":
+            name, block = payload
+            if name in self._fetching and self._is_whole(name, block):
+                del self._fetching[name]
+                self.cache[name] = block
+                self.feed(BlockArrived(block.header))
+        elif kind == "ask":
+            self._answer(payload, source)
+        elif kind == "evidence":
+            era, evidence = payload
+            if era == self.engine.era and all(item.first.index != evidence.first.index for item in self.evidence):
+                self.evidence.append(evidence)
+        elif kind == "sync":
+            self.world.network.send(self, source, "range", self._range(payload))
+        elif kind == "range":
+            self._take_sync(payload)
+
+    def serve(self, name: Hash32) -> Block | None:
+        """A body for a peer."""
+        return self.block(name)
+
+    def _is_whole(self, name: Hash32, block: Block) -> bool:
+        """R0: the body is the one the header commits to."""
+        registered = self.world.blocks.get(name)
+        if registered is block:
+            return True
+        try:
+            verify_body(block.header, block.body)
+        except InvalidError:
+            return False
+        return block.hash == name
+
+    def take_proposal(self, signed: SignedStatement, block: Block) -> None:
+        """R0, then the engine."""
+        statement = signed.statement
+        context = self.engine.context
+        if statement.era != context.era or signed.index >= len(context.authorities.members):
+            return
+        if leader_index(context.authorities, statement.view) != signed.index:
+            return
+        if (context.authorities.members[signed.index].key, statement) not in self.world.signed:
+            return
+        if not self._is_whole(statement.block_hash, block):
+            return
+        self.cache[statement.block_hash] = block
+        self._fetching.pop(statement.block_hash, None)
+        if self.exchange.admits(signed):
+            self.exchange.offer(signed)
+        self.feed(ProposalSeen(signed, block.header))
+
+    def take_frame(self, frame: Frame, source: Node) -> None:
+        """Items in the order of CHAIN 1.5: era, duplicate, window, index, signature; then forward."""
+        self.exchange.heard(source.position, frame)
+        for item in frame.items:
+            engine = self.engine
+            if item.statement.era != engine.era:
+                continue
+            self.exchange.knows(source.position, item)
+            if isinstance(item, Certificate):
+                if item.statement.view >= engine.finalised_view and self.world.is_certified(
+                    item, engine.context.authorities
+                ):
+                    self.feed(CertificateSeen(item))
+            else:
+                self._take_vote(item)
+            if not self.is_up:
+                return
+        if frame.era > self.chain.context.era or frame.final_height > self.chain.finalised.height + 8:
+            self._want_sync(source.position)
+
+    def _take_vote(self, signed: SignedStatement) -> None:
+        statement, engine = signed.statement, self.engine
+        members = engine.context.authorities.members
+        if (statement, signed.index) in self.exchange.items or signed.index >= len(members):
+            return
+        if statement.view > engine.view + 64 or (
+            statement.view <= engine.finalised_view and statement.kind is not Kind.FINALIZE
+        ):
+            return
+        if (members[signed.index].key, statement) not in self.world.signed:
+            return
+        if self.exchange.admits(signed):
+            self.exchange.offer(signed)
+            self.feed(StatementSeen(signed))
+
+    def _answer(self, question: tuple[int, tuple[View, ...]], source: Node) -> None:
+        era, views = question
+        engine = self.engine
+        if era != engine.era:
+            return
+        held = tuple(kept for kept in engine.held_certificates() if kept.statement.view in views)
+        if held:
+            frame = Frame(engine.era, engine.finalised_view, engine.view, engine.finalised.height, held)
+            self.world.network.send(self, source, "frame", frame)
+
+    def _range(self, above: int) -> list[tuple[Hash32, Block, Certificate | None]]:
+        chain = self.chain
+        rows = chain.blocks[above : above + SYNC_BLOCKS]
+        return [(name, block, chain.certificates.get(block.header.height)) for name, block in rows]
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def halt(self, effect: Halt) -> None:
+        """Fail-stop: this process does not come back."""
+        self.world.truth.halts.append((self.world.now, self.position, effect.reason))
+        self.is_up = False
+        self.life += 1
+
+    def ignore(self, _: Effect) -> None:
+        """Nothing to do."""
+
+    def set_timer(self, effect: SetTimer) -> None:
+        """A wall-clock deadline of this node's clock."""
+        self._arm(effect.timer, max(self.world.now, effect.at - EPOCH - self.clock_offset))
+
+
+_APPLY: dict[type, Any] = {
+    SetTimer: lambda node, effect: node.set_timer(effect),
+    CastVote: lambda node, effect: node.cast(effect),
+    OfferStatement: lambda node, effect: node.offer_again(effect),
+    PersistCertificate: lambda node, effect: node.keep_certificate(effect),
+    Execute: lambda node, effect: node.execute(effect),
+    AbandonExecution: lambda node, effect: node.abandon(effect),
+    Build: lambda node, effect: node.build(effect),
+    RequestBlock: lambda node, effect: node.fetch(effect),
+    RequestCertificates: lambda node, effect: node.ask_certificates(effect),
+    Finalise: lambda node, effect: node.finalise(effect),
+    ReportEvidence: lambda node, effect: node.report(effect),
+    SecondSigner: lambda node, effect: node.second_signer(effect),
+    ViewEntered: lambda node, effect: node.ignore(effect),
+    BehindFinality: lambda node, effect: node.behind(effect),
+    Halt: lambda node, effect: node.halt(effect),
+}
+
+__all__ = ["MS", "Crash", "Node", "Statement"]
