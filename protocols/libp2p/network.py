@@ -317,7 +317,7 @@ class Network:
     def _take_stream(self, connection: Connection, stream: YamuxStream) -> None:
         if self._nursery is None or connection.unnamed_streams >= MAX_UNNAMED_STREAMS:
             self._counters.drop("stream without a protocol")
-            stream.reset_now()
+            connection.muxer.refuse(stream)
             return
         connection.unnamed_streams += 1
         self._nursery.start_soon(self._serve_stream, connection, stream)

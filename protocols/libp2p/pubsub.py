@@ -194,7 +194,9 @@ class Pubsub:
                     delay = REOPEN_FIRST
                     await self._write_frames(peer, stream, version)
                 except (NotConnected, StreamRefused, StreamClosed):
-                    self._counters.drop("gossip stream lost")
+                    # Not an event while the whole connection ends; then the loop ends too.
+                    if self._network.is_connected(peer):
+                        self._counters.drop("gossip stream lost")
                 except Exception as error:
                     self._counters.fault("gossip stream", error)
                 await trio.sleep(delay)

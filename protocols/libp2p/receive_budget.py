@@ -18,7 +18,7 @@ TOTAL_LIMIT: Final = 32 << 20
 class Holder(Protocol):
     """A connection, as the budget sees it."""
 
-    def abort(self, reason: str) -> None: ...
+    def misbehaved(self, what: str) -> None: ...
 
 
 class ReceiveBudget:
@@ -31,13 +31,13 @@ class ReceiveBudget:
         self.total = 0
 
     def take(self, holder: Holder, size: int) -> None:
-        """`size` more bytes wait to be read. Aborts the holder, or the largest one, when that is too much."""
+        """`size` more bytes wait to be read. When that is too much, the holder or the largest one loses its connection."""
         self._held[holder] = self._held.get(holder, 0) + size
         self.total += size
         if self._held[holder] > self._connection_limit:
-            holder.abort("too much unread data")
+            holder.misbehaved("too much unread data")
         elif self.total > self._total_limit:
-            max(self._held, key=self._held.__getitem__).abort("too much unread data")
+            max(self._held, key=self._held.__getitem__).misbehaved("too much unread data")
 
     def give(self, holder: Holder, size: int) -> None:
         """`size` bytes were read or thrown away."""

@@ -35,7 +35,7 @@ MAX_STREAMS: Final = 256
 """Streams each side may have open on a connection, as in LIBP2P 3 (hardened: 12 000 SYNs cost 3 MB)."""
 
 MAX_REFUSED_STREAMS: Final = 1024
-"""Streams beyond the cap that are answered with a reset; one that opens more has no use for streams."""
+"""Streams beyond a cap that are answered with a reset; a peer that opens more has no use for streams."""
 
 SEND_ROOM: Final = 256 * 1024
 """Queued bytes above which stream writers wait: one window, so that one writer can fill a link and not the memory."""
@@ -157,6 +157,16 @@ class YamuxConnection:
         self._streams[stream.stream_id] = stream
         self.send(HEADER.pack(0, WINDOW_UPDATE, SYN, stream.stream_id, 0))
         return stream
+
+    def refuse(self, stream: YamuxStream) -> None:
+        """Reset an inbound stream that nobody will serve; a flood of them ends the connection."""
+        stream.reset_now()
+        self._count_refused()
+
+    def _count_refused(self) -> None:
+        self._refused += 1
+        if self._refused > MAX_REFUSED_STREAMS:
+            self.misbehaved("stream flood")
 
     def forget(self, stream: YamuxStream) -> None:
         """Both sides are done with the stream, or one has aborted it: its slot is free."""
@@ -300,10 +310,8 @@ class YamuxConnection:
             self.misbehaved("stream number taken")
             return None
         if len(self._streams) - self._own_open >= MAX_STREAMS:
-            self._refused += 1
             self.send(HEADER.pack(0, WINDOW_UPDATE, RST, stream_id, 0))
-            if self._refused > MAX_REFUSED_STREAMS:
-                self.misbehaved("stream flood")
+            self._count_refused()
             return None
         stream = YamuxStream(self, stream_id, self.peer)
         self._streams[stream_id] = stream
