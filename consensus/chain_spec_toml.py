@@ -67,16 +67,17 @@ _TOP: Final = [
 ]
 
 
-def load_chain_spec_toml(text: str, *, check: bool = True) -> ChainSpec:
+def load_chain_spec_toml(text: str, *, check: bool = True, settings: Mapping[str, Any] | None = None) -> ChainSpec:
     """The spec that `text` describes, checked by `check_chain_spec`.
 
-    `check=False` is for `genesis build`, which adds authorities before it checks. Raises MalformedError for broken
-    TOML, InvalidError naming the setting for anything else.
+    `check=False` is for `genesis build`, which adds authorities before it checks; `settings` replace top-level ones
+    (name, genesis_time, salt). Raises MalformedError for broken TOML, InvalidError naming the setting otherwise.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise MalformedError(f"chain spec is not TOML: {error}") from None
+    document.update(settings or {})
     refuse_unknown_keys(document, _TOP, where="chain spec")
     profile = profile_named(_text(document, "profile", "chain spec"))
     chain = override(profile.chain, _table(document, "chain", "chain spec"), where="chain")
