@@ -36,6 +36,9 @@ class Config:
     """Multiaddresses told to others instead of the listening ones."""
     bootstrap: tuple[str, ...] = ()
     """Peers dialled at start: `<multiaddr>#<genesis-hash>`."""
+    hotkey: str = ""
+    """Key that signs an authority's heartbeats: `dev:NAME`, or `WALLET/HOTKEY` in the wallet folder."""
+    wallets: str = DEFAULT_WALLETS
     log_level: str = "info"
     log_format: str = "auto"
     """`human`, `json`, or `auto`: human on a terminal."""

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import trio
 
 from ..consensus.authority import AuthoritySet
-from ..consensus.block import Block, Proposal
+from ..consensus.block import Block, Proposal, decode_body
 from ..consensus.certificate import Certificate
 from ..consensus.effects import (
     AbandonExecution,
@@ -54,7 +54,7 @@ from ..consensus.header import Header, block_hash
 from ..consensus.signature import KeyPair
 from ..consensus.statement import Kind, SignedStatement, VoteDomain, signing_digest
 from ..consensus.types import Era, Hash32, Height, InvalidError, View, YumadError
-from ..consensus.working_chain import FinalisedBlock
+from ..consensus.working_chain import FinalisedBlock, UnknownParentError
 from ..protocols.interfaces import Clock
 from ..storage.guard import VoteGuard
 from .block_pool import BlockPool
@@ -62,7 +62,6 @@ from .evidence_pool import EvidencePool
 from .execution import ExecutionLane, Runner
 from .finality import FinalityTimes
 from .logging import get_logger
-from .participation import Participation
 from .timers import Timers
 
 INBOX: Final = 4096
@@ -149,7 +148,6 @@ class Driver:
         self._clock = clock
         self._candidates = candidates
         self._on_final = on_final
-        self._participation = Participation()
         self._timers = Timers()
         self._abandoned: OrderedDict[Hash32, None] = OrderedDict()
         self._send, self._receive = trio.open_memory_channel[Event](INBOX)
@@ -221,8 +219,6 @@ class Driver:
         events = deque([event])
         while events:
             current = events.popleft()
-            if isinstance(current, StatementSeen) and current.signed.statement.kind is Kind.FINALIZE:
-                self._participation.late(current.signed)
             for effect in self.engine.handle(current, self._clock.now()):
                 answer = await self._apply(effect)
                 if answer is not None:
@@ -333,6 +329,8 @@ class Driver:
             return
         try:
             await self._lane.execute(block, self._set_of(header))
+        except UnknownParentError as error:  # says nothing about the block: its branch was dropped meanwhile
+            await self._failed(wanted, ExecutionFailure.RAISED, error.message, must_succeed=False)
         except InvalidError as error:
             await self._failed(wanted, ExecutionFailure.REJECTED, error.message, must_succeed)
         except YumadError:
@@ -361,7 +359,6 @@ class Driver:
         index = None if key is None else context.authorities.index_of(key.public_key)
         if index is None:
             return
-        carried = self._participation.certificate_for(Height(effect.parent.height + 1))
         try:
             made = await self._lane.build(
                 effect.parent,
@@ -370,7 +367,7 @@ class Driver:
                 index,
                 context.authorities,
                 self._candidates,
-                None if carried is None else carried[1],
+                self._participation(Height(effect.parent.height + 1)),
                 self.evidence.for_block(),
             )
         except InvalidError as error:  # the tip moved while the lane was busy: the view ends by its timer
@@ -378,6 +375,11 @@ class Driver:
             return
         self.pool.pin(made.block)
         await self.post(BlockBuilt(effect.view, made.block.header))
+
+    def _participation(self, height: Height) -> Certificate | None:
+        """What a body of `height` says about who takes part: the widest certificate at least two heights back."""
+        records = [record for record in self.engine.finality_records() if record.block.height + 2 <= height]
+        return records[-1].widest() if records else None
 
     async def _finalise_in_order(self) -> None:
         """R7: the certificate is in the guard; now the chain database commits, then the guard's floor rises.
@@ -392,10 +394,9 @@ class Driver:
             last, certificate = done[-1], effect.certificate
             self.times.finalised([block.hash for block in done], self._clock.now())
             await self._raise_floor(certificate, last.header.height)
-            self._participation.finalised(certificate, last.header.height)
             self.pool.prune(last.header.height)
             for block in done:
-                self.evidence.drop(block.body.evidence, last.header.era - 2)
+                self.evidence.drop(decode_body(block.body).evidence, last.header.era - 2)
             self._network.passed(certificate, last.header.height)
             self._on_final(FinalReport(done, certificate))
             self._nursery.start_soon(self._network.publish_finality, certificate)

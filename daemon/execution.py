@@ -101,7 +101,8 @@ class ExecutionLane:
         """
 
         def work() -> tuple[FinalisedBlock, ...]:
-            done = tuple(self._chain.finalise(block_hash) for block_hash in hashes if self._chain.is_pending(block_hash))
+            pending = [block_hash for block_hash in hashes if self._chain.is_pending(block_hash)]
+            done = tuple(self._chain.finalise(block_hash) for block_hash in pending)
             if done:
                 self._store.finalise(done, certificate, certificate.statement.view)
             return done

@@ -394,6 +394,18 @@ class ChainStore:
         return FinalisedPoint(header, Hash32(block_hash), Height(height), View(view), Era(era), certificate)
 
 
+def stored_genesis_hash(path: Path) -> Hash32:
+    """The full genesis hash of the chain that a database holds. Raises StorageError when it cannot be read."""
+    database = Database.open(path, _SCHEMA)
+    try:
+        row = database.one("SELECT value FROM meta WHERE name = 'genesis_hash'")
+    finally:
+        database.close()
+    if row is None or len(row[0]) != 32:
+        raise _damaged(path, "its genesis hash is missing")
+    return Hash32(bytes(row[0]))
+
+
 def _damaged(path: Path, reason: str) -> StorageError:
     return StorageError(
         f"{path} is damaged: {reason}",

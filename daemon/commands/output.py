@@ -112,5 +112,5 @@ def parse_tao(text: str) -> int:
     if not (whole or fraction) or not (whole + fraction).isascii() or not (whole + fraction).isdigit():
         raise usage_error(f"{text!r} is not an amount of TAO", remedy="write a number such as 12 or 0.25")
     if len(fraction) > 9:
-        raise usage_error(f"{text!r} has more than nine decimals", remedy="one rao, 0.000000001, is the smallest amount")
+        raise usage_error(f"{text!r} has more than nine decimals", remedy="the smallest amount is 0.000000001")
     return int(whole or "0") * 10**9 + int(fraction.ljust(9, "0"))

@@ -1,0 +1,137 @@
+"""A chain in a home: made from its spec once, opened at every start with its state checked (CHAIN 4.4, startup)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..consensus.certificate import Certificate
+from ..consensus.chain_spec import ChainSpec, decode_chain_spec, genesis_hash_of_bytes
+from ..consensus.effects import BlockRef, EraContext, Restarted
+from ..consensus.rules.registry import rules_for
+from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Slot, View, YumadError
+from ..consensus.working_chain import WorkingChain
+from ..storage.chain import ChainStore, stored_genesis_hash
+from ..storage.guard import VoteGuard
+from ..storage.home import ChainFolder, Home
+
+
+class NoChainError(YumadError):
+    """The home knows no chain, or more than one."""
+
+    code = "no_chain"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedChain:
+    """A chain that is ready to run: its store and a working state at F."""
+
+    spec: ChainSpec
+    genesis_hash: Hash32
+    folder: ChainFolder
+    store: ChainStore
+    working: WorkingChain
+
+
+def create_chain(home: Home, spec_bytes: bytes) -> Hash32:
+    """Make the chain database of a spec; nothing happens when it is there. Raises InvalidError for a bad spec."""
+    spec = decode_chain_spec(spec_bytes)
+    genesis_hash = genesis_hash_of_bytes(spec_bytes)
+    folder = home.prepare_chain(genesis_hash)
+    if folder.chain_database.exists():
+        ChainStore.open(folder.chain_database, genesis_hash).close()
+        return genesis_hash
+    if not spec.authorities:
+        raise InvalidError(
+            "the chain spec names no authority: nobody could make a block",
+            remedy="add authority records with `yumad genesis build`",
+        )
+    rules = rules_for(spec.rules_version)
+    ChainStore.create(
+        folder.chain_database,
+        spec_bytes,
+        genesis_hash,
+        rules.build_genesis(spec),
+        authorities=rules.genesis_authorities(spec, genesis_hash),
+        era_blocks=spec.era_blocks,
+    )
+    return genesis_hash
+
+
+def the_chain_of(home: Home, genesis_prefix: str = "") -> ChainFolder:
+    """The one chain folder of a home, or the one whose genesis hash begins so. Raises NoChainError."""
+    folders = home.chains.glob("*") if home.chains.is_dir() else ()
+    wanted = genesis_prefix[:8]
+    found = sorted(path for path in folders if (path / "chain.db").exists() and path.name.startswith(wanted))
+    if not found:
+        raise NoChainError(
+            f"{home.path} holds no chain",
+            remedy="`yumad init --spec FILE` starts one, `yumad join ADDRESS#GENESIS` joins one",
+        )
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise NoChainError(f"{home.path} holds several chains: {names}", remedy="say which with --genesis")
+    return ChainFolder(found[0])
+
+
+def genesis_hash_of_folder(folder: ChainFolder) -> Hash32:
+    """The full genesis hash that a chain database was made for."""
+    return stored_genesis_hash(folder.chain_database)
+
+
+def open_chain(folder: ChainFolder, genesis_hash: Hash32) -> OpenedChain:
+    """Open the store and load the state at F; every root is recomputed. Raises StorageError when it is damaged."""
+    store = ChainStore.open(folder.chain_database, genesis_hash)
+    try:
+        spec_bytes = store.spec_bytes()
+        spec = decode_chain_spec(spec_bytes)
+        working = WorkingChain(spec, genesis_hash, store.load_state(), finalised_ref(store), reload=store.load_state)
+    except BaseException:
+        store.close()
+        raise
+    return OpenedChain(spec, genesis_hash, folder, store, working)
+
+
+def finalised_ref(store: ChainStore) -> BlockRef:
+    """F as the engine names it."""
+    point = store.finalised()
+    if point.header is None:
+        return BlockRef(store.genesis_hash, Height(0), Slot(0), ZERO_HASH)
+    return BlockRef.of(point.header, point.hash)
+
+
+def era_context(store: ChainStore, spec: ChainSpec) -> EraContext:
+    """The era being voted in after F: the next one once its boundary is final."""
+    era = Era(spec.timing.era_of(store.finalised().height + 1))
+    record = store.era_record(era)
+    if record is None:
+        raise InvalidError(f"the chain database has no record of era {era}", remedy="run `yumad verify`")
+    return EraContext(era, record.authorities, record.opening)
+
+
+def finalised_in(store: ChainStore, context: EraContext) -> tuple[BlockRef, View, Certificate | None]:
+    """F with its view and certificate as they count in `context`; a fresh era starts at (0, opening)."""
+    point = store.finalised()
+    if point.hash == context.opening.hash:
+        return context.opening, View(0), None
+    return finalised_ref(store), point.view, point.certificate
+
+
+def restart_event(store: ChainStore, spec: ChainSpec, guard: VoteGuard | None) -> Restarted:
+    """What storage remembers, for the engine's first event (R7, R9-R11)."""
+    context = era_context(store, spec)
+    finalised, view, certificate = finalised_in(store, context)
+    if guard is None:
+        return Restarted(context, finalised, view, certificate, (), (), ())
+    contents = guard.load(store.genesis_hash, ZERO_HASH, context.era)
+    floor = guard.floor(store.genesis_hash, ZERO_HASH)
+    above = [block for block in contents.blocks if block.header.height > finalised.height]
+    return Restarted(
+        context,
+        finalised,
+        view,
+        certificate,
+        contents.certificates,
+        contents.own_statements,
+        tuple(block.header for block in above),
+        floor.view if floor is not None and floor.era == context.era else View(0),
+    )

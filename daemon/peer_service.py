@@ -1,0 +1,260 @@
+"""Finding and keeping peers: status on connect, peer exchange, redialling, anchors over a restart (CHAIN 7, 2.1).
+
+A peer that speaks of another genesis is banned. What a status claims is a hint for sync and never believed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from ..consensus.signature import KeyPair
+from ..consensus.types import Height, InvalidError, MalformedError, Micros
+from ..protocols.interfaces import Clock
+from ..protocols.libp2p.reconnect import Reconnector
+from ..protocols.messages import PEERS, STATUS, PeersReply, PeersRequest, Status
+from ..protocols.peer_ledger import LedgerRow, Offence
+from ..protocols.peer_records import PeerBook, PeerRecord, decode_record, encode_record, make_record
+from ..protocols.penalties import LedgerEnforcer
+from ..protocols.requests import RequestClient, RequestError
+from ..protocols.transport import PeerConnected, PeerDisconnected, PeerId, Transport
+from ..storage.database import StorageError
+from ..storage.peers import KnownPeer, PeerStore
+from .logging import get_logger
+
+STATUS_INTERVAL: Final = 60.0
+"""Seconds between status requests to one peer (CHAIN 2.1); the server allows 4 in 15 s."""
+
+TARGET_CONNECTIONS: Final = 24
+PEERS_INTERVAL: Final = 40.0
+"""Seconds between asks for more addresses while below the target; the server allows 2 in 60 s."""
+
+SAVE_INTERVAL: Final = 60.0
+ANCHORS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HeardStatus:
+    """The last status of a connected peer, and when it came (trio seconds)."""
+
+    status: Status
+    at: float
+
+
+class PeerService:
+    """One per peer process; `run` beside the transport."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        requests: RequestClient,
+        enforcer: LedgerEnforcer,
+        book: PeerBook,
+        store: PeerStore | None,
+        key: KeyPair,
+        clock: Clock,
+        rng: random.Random,
+        own_status: Callable[[], Status],
+        announce: Sequence[str] = (),
+    ) -> None:
+        """`store` is None in tests; `key` is the libp2p key that signs the own address record."""
+        self._transport = transport
+        self._requests = requests
+        self._enforcer = enforcer
+        self._book = book
+        self._store = store
+        self._key = key
+        self._clock = clock
+        self._rng = rng
+        self._own_status = own_status
+        self._announce = tuple(announce)
+        self._genesis_hash = own_status().genesis_hash
+        self._reconnector = Reconnector(transport, rng)
+        self._heard: dict[PeerId, HeardStatus] = {}
+        self._pinned: dict[PeerId, None] = {}
+        self._news = trio.Event()
+        self._own_record: PeerRecord | None = None
+        self._log = get_logger("peers")
+
+    # --- what others ask --------------------------------------------------------------------------------------------
+
+    def statuses(self) -> dict[PeerId, Status]:
+        """Last status of each connected peer."""
+        return {peer: heard.status for peer, heard in self._heard.items()}
+
+    def best_height(self) -> Height:
+        """Highest finalised height any connected peer claims; a hint."""
+        return max((heard.status.finalised_height for heard in self._heard.values()), default=Height(0))
+
+    async def news(self) -> None:
+        """Wait until a status has arrived since the last call returned."""
+        await self._news.wait()
+        self._news = trio.Event()
+
+    def hear(self, peer: PeerId, status: Status) -> None:
+        """A status arrived, by our request or theirs."""
+        if status.genesis_hash != self._genesis_hash:
+            self._enforcer.offend(peer, Offence.WRONG_GENESIS)
+            return
+        if peer in self._transport.connected():
+            self._heard[peer] = HeardStatus(status, trio.current_time())
+            self._news.set()
+
+    def own_records(self) -> PeersReply:
+        """The signed record of our own addresses, made anew when half of its life is over."""
+        now = self._clock.now()
+        record = self._own_record
+        addresses = self._announce or tuple(
+            address.rpartition("/p2p/")[0] for address in self._transport.addresses() if "/0.0.0.0/" not in address
+        )
+        if not addresses:
+            return PeersReply(())
+        if record is None or record.expires - now < (record.expires - record.sequence) // 2:
+            record = self._own_record = make_record(self._genesis_hash, self._key, addresses, now)
+        return PeersReply((record,))
+
+    def want(self, address: str) -> None:
+        """Keep a configured peer connected for ever. Raises ValueError for an address that cannot be dialled."""
+        self._pinned[self._reconnector.want(address)] = None
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until cancelled; remembers peers on the way out."""
+        self._restore()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._reconnector.run)
+                nursery.start_soon(self._watch_connections, nursery)
+                nursery.start_soon(self._seek_peers)
+                nursery.start_soon(self._save_regularly)
+        finally:
+            self._save()
+
+    async def _watch_connections(self, nursery: trio.Nursery) -> None:
+        while True:
+            match await self._transport.next_event():
+                case PeerConnected(peer):
+                    self._enforcer.ledger.connected(peer)
+                    nursery.start_soon(self._greet, peer)
+                case PeerDisconnected(peer):
+                    self._enforcer.ledger.disconnected(peer)
+                    self._heard.pop(peer, None)
+
+    async def _greet(self, peer: PeerId) -> None:
+        """Ask a new peer for its status at once and each minute, and once for the peers it knows."""
+        await self._ask_status(peer)
+        await self._ask_peers(peer)
+        while peer in self._transport.connected():
+            await trio.sleep(STATUS_INTERVAL * (0.9 + 0.2 * self._rng.random()))
+            if peer in self._transport.connected():
+                await self._ask_status(peer)
+
+    async def _ask_status(self, peer: PeerId) -> None:
+        try:
+            replies = await self._requests.request(peer, STATUS, self._own_status())
+        except RequestError as error:
+            self._log.debug("no status", peer=peer, reason=error.message)
+            return
+        for status in replies[:1]:
+            self.hear(peer, status)
+
+    async def _ask_peers(self, peer: PeerId) -> None:
+        try:
+            replies = await self._requests.request(peer, PEERS, PeersRequest())
+        except RequestError as error:
+            self._log.debug("no peer records", peer=peer, reason=error.message)
+            return
+        for reply in replies:
+            for record in reply.records:
+                try:
+                    self._book.add(record, self._clock.now())
+                except InvalidError:
+                    self._enforcer.offend(peer, Offence.BAD_REPLY)
+                    return
+        self._dial_more()
+
+    def _dial_more(self) -> None:
+        missing = TARGET_CONNECTIONS - len(set(self._transport.connected()) | set(self._reconnector.wanted()))
+        for record in self._book.sample(self._clock.now(), self._rng):
+            if missing <= 0:
+                return
+            if record.peer == self._transport.local_peer or record.peer in self._reconnector.wanted():
+                continue
+            for address in reversed(record.dial_addresses()):
+                try:
+                    self._reconnector.want(address)
+                except ValueError:
+                    continue
+            missing -= 1
+
+    async def _seek_peers(self) -> None:
+        while True:
+            await trio.sleep(PEERS_INTERVAL * (0.75 + 0.5 * self._rng.random()))
+            connected = self._transport.connected()
+            if connected and len(connected) < TARGET_CONNECTIONS:
+                await self._ask_peers(self._rng.choice(connected))
+            for peer in self._reconnector.wanted():  # a learned address that never answers makes room for another
+                record = self._book.get(peer)
+                gone = record is None or record.expires <= self._clock.now()
+                if gone and peer not in self._pinned and peer not in connected:
+                    self._reconnector.drop(peer)
+
+    # --- over a restart ---------------------------------------------------------------------------------------------
+
+    def _restore(self) -> None:
+        if self._store is None:
+            return
+        known = self._store.newest()
+        self._enforcer.ledger.restore(
+            LedgerRow(PeerId(peer.peer), peer.milli_score, peer.last_seen, peer.banned_until) for peer in known
+        )
+        self._enforcer.reapply()
+        for peer in known:
+            if peer.record is not None:
+                try:
+                    self._book.add(decode_record(peer.record), self._clock.now())
+                except (InvalidError, MalformedError):
+                    continue
+        for anchor in self._store.anchors():
+            for address in reversed(anchor.addresses):
+                try:
+                    self._reconnector.want(address)
+                except ValueError:
+                    continue
+        self._dial_more()
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await trio.sleep(SAVE_INTERVAL)
+            self._save()
+
+    def _save(self) -> None:
+        if self._store is None:
+            return
+        rows = {row.peer: row for row in self._enforcer.ledger.export()}
+        connected = self._transport.connected()
+        peers = []
+        for peer in dict.fromkeys((*connected, *rows)):
+            record, row = self._book.get(peer), rows.get(peer)
+            address = self._reconnector.known_address(peer)
+            peers.append(
+                KnownPeer(
+                    peer,
+                    record.dial_addresses() if record is not None else (() if address is None else (address,)),
+                    self._clock.now() if row is None or peer in connected else row.at,
+                    0 if row is None else row.milli_score,
+                    banned_until=Micros(0) if row is None else row.banned_until,
+                    record=None if record is None else encode_record(record),
+                )
+            )
+        best = sorted(connected, key=lambda peer: (-self._enforcer.ledger.score(peer), peer))[:ANCHORS]
+        try:
+            self._store.put(peers)
+            self._store.set_anchors(best)
+        except StorageError as error:  # the file is disposable: peers are found again
+            self._log.warning("peers not saved", reason=error.message)
