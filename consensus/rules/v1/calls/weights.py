@@ -1,0 +1,151 @@
+"""Family 03: setting weights directly (YUMA 5.1). Commit and reveal join this family later.
+
+These calls are free, so the pre-check runs every check of YUMA 5.1: nothing that costs nothing enters a block in vain.
+Of a batch at least one item must pass; the others fail by themselves, each with an event.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ....types import U16_MAX, AccountId
+from ...interface import BlockContext, Event
+from ..errors import CallError, ErrorCode
+from ..events import EventKind, event
+from ..schema import MAX_MECHANISMS
+from ..weights import check_min_stake, check_weights, store_weights
+from .call import MAX_BATCH, Argument, ArgumentKind, Arguments, Call, Signer
+
+if TYPE_CHECKING:
+    from ....state.state import State
+
+SET_WEIGHT: Final = 400
+"""Microseconds for one full vector: decode, signature, checks, one chunk of 1 KiB rehashed."""
+
+
+def _check_one(
+    state: State, ctx: BlockContext, signer: AccountId, target: tuple[int, int], args: Arguments
+) -> int:
+    """Pre-checks of YUMA 5.1 in their order, then its numbered ones; gives the uid."""
+    netuid, mechanism = target
+    uids, values, version_key = args
+    if len(uids) != len(values):
+        raise CallError(ErrorCode.InputLengthsUnequal)
+    check_min_stake(state, netuid, signer)
+    return check_weights(state, netuid, mechanism, signer, uids, values, version_key, ctx.height)
+
+
+def _set_one(
+    state: State, ctx: BlockContext, signer: AccountId, target: tuple[int, int], args: Arguments
+) -> list[Event]:
+    uid = _check_one(state, ctx, signer, target, args)
+    netuid, mechanism = target
+    uids, values, _ = args
+    store_weights(state, netuid, mechanism, uid, uids, values, ctx.height)
+    return [event(EventKind.WeightsSet, netuid, mechanism, uid)]
+
+
+def _check_set_weights(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> None:
+    _check_one(state, ctx, signer, (args[0], 0), args[1:])
+
+
+def _set_weights(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
+    return _set_one(state, ctx, signer, (args[0], 0), args[1:])
+
+
+def _check_set_mechanism_weights(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> None:
+    _check_one(state, ctx, signer, args[:2], args[2:])
+
+
+def _set_mechanism_weights(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
+    return _set_one(state, ctx, signer, args[:2], args[2:])
+
+
+def _batch_items(args: Arguments) -> list[tuple[int, Arguments]]:
+    netuids, weights, version_keys = args
+    if not len(netuids) == len(weights) == len(version_keys):
+        raise CallError(ErrorCode.InputLengthsUnequal)
+    return [
+        (netuid, (uids, values, version_key))
+        for netuid, (uids, values), version_key in zip(netuids, weights, version_keys, strict=True)
+    ]
+
+
+def _check_batch(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> None:
+    items = _batch_items(args)
+    for netuid, _ in items:
+        check_min_stake(state, netuid, signer)
+    first: CallError | None = None
+    for netuid, item in items:
+        try:
+            _check_one(state, ctx, signer, (netuid, 0), item)
+        except CallError as error:
+            first = first or error
+        else:
+            return
+    raise first or CallError(ErrorCode.InputLengthsUnequal)
+
+
+def _batch_set_weights(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
+    items = _batch_items(args)
+    events: list[Event] = []
+    for netuid, item in items:
+        try:
+            events += _set_one(state, ctx, signer, (netuid, 0), item)
+        except CallError as error:  # every check stands before the first write, so nothing is half done
+            events.append(event(EventKind.BatchWeightItemFailed, netuid, int(error.number)))
+    events.append(event(EventKind.BatchWeightsCompleted, len(items), signer))
+    return events
+
+
+_NETUID: Final = Argument("netuid", ArgumentKind.U16, "subnet")
+_UIDS: Final = Argument("uids", ArgumentKind.U16_LIST, "neurons that are judged", most=U16_MAX)
+_VALUES: Final = Argument("values", ArgumentKind.U16_LIST, "their weights; only the proportions count", most=U16_MAX)
+_VERSION: Final = Argument("version_key", ArgumentKind.U64, "version of the validator's code")
+
+CALLS: Final = (
+    Call(
+        number=0x0300,
+        name="weights.set_weights",
+        signer=Signer.HOTKEY,
+        arguments=(_NETUID, _UIDS, _VALUES, _VERSION),
+        weight=SET_WEIGHT,
+        execute=_set_weights,
+        check=_check_set_weights,
+        free=True,
+        doc="Set the hotkey's weights in a subnet.",
+    ),
+    Call(
+        number=0x0301,
+        name="weights.set_mechanism_weights",
+        signer=Signer.HOTKEY,
+        arguments=(
+            _NETUID,
+            Argument("mechanism", ArgumentKind.U8, f"mechanism, below {MAX_MECHANISMS}"),
+            _UIDS,
+            _VALUES,
+            _VERSION,
+        ),
+        weight=SET_WEIGHT,
+        execute=_set_mechanism_weights,
+        check=_check_set_mechanism_weights,
+        free=True,
+        doc="Set the hotkey's weights in one mechanism of a subnet.",
+    ),
+    Call(
+        number=0x0302,
+        name="weights.batch_set_weights",
+        signer=Signer.HOTKEY,
+        arguments=(
+            Argument("netuids", ArgumentKind.U16_LIST, "subnets", most=MAX_BATCH),
+            Argument("weights", ArgumentKind.WEIGHT_LISTS, "uids and values for each of them", most=MAX_BATCH),
+            Argument("version_keys", ArgumentKind.U64_LIST, "a version key for each of them", most=MAX_BATCH),
+        ),
+        weight=SET_WEIGHT,  # and what its bytes cost: 64 items of 64 weights are 16 KiB
+        execute=_batch_set_weights,
+        check=_check_batch,
+        free=True,
+        most_bytes=64 * 1024,
+        doc="Set weights in several subnets; each item succeeds or fails by itself.",
+    ),
+)

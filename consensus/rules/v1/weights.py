@@ -1,0 +1,135 @@
+"""Weight and bond rows in the state, and the direct setting of weights with its checks (YUMA 5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...fixed_point import u64_to_proportion, upscale_to_u16
+from ...types import AccountId
+from .errors import CallError, ErrorCode
+from .neurons import hotkey_of, neuron_row, uid_of
+from .stakes import ROOT, hotkey_stake
+from .subnets import global_parameter, neuron_count, owner_hotkey, parameter, subnet_exists
+from .yuma.sparse_rows import SparseRows, pack_rows
+
+if TYPE_CHECKING:
+    from ...state.state import State
+
+
+def read_rows(state: State, prefix: str, kind: str) -> SparseRows:
+    """Stored rows of one mechanism; `prefix` is `sn/<netuid>/<mechanism>`, `kind` is `weight` or `bond`."""
+    counts = state.array(f"{prefix}/{kind}_count")
+    pairs = state.array(f"{prefix}/{kind}s")
+    start = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=start[1:])
+    stored = pairs[np.arange(pairs.shape[1], dtype=np.int64) < counts[:, None]]
+    return pack_rows(start, stored[:, 0], stored[:, 1])
+
+
+def read_row(state: State, prefix: str, kind: str, uid: int) -> list[tuple[int, int]]:
+    """One stored row as (uid, value) pairs in submission order."""
+    count = int(state.read(f"{prefix}/{kind}_count", uid))
+    return [(int(target), int(value)) for target, value in state.read(f"{prefix}/{kind}s", uid)[:count].tolist()]
+
+
+def write_row(state: State, prefix: str, kind: str, uid: int, uids: Sequence[int], values: Sequence[int]) -> None:
+    """Replace one row; pairs behind its end become zero."""
+    width = state.spec(f"{prefix}/{kind}s").row_shape[0]
+    row = np.zeros((width, 2), dtype="<u2")
+    row[: len(uids), 0] = uids
+    row[: len(uids), 1] = values
+    state.write(f"{prefix}/{kind}_count", uid, len(uids))
+    state.write(f"{prefix}/{kind}s", uid, row)
+
+
+def write_rows(state: State, prefix: str, kind: str, rows: SparseRows) -> None:
+    """Replace the rows of every uid. Only rows that differ are written: bonds of most miners stay empty for ever."""
+    lengths = rows.lengths()
+    pairs = state.array(f"{prefix}/{kind}s")
+    fresh = np.zeros(pairs.shape, dtype="<u2")
+    stored: NDArray[np.bool_] = np.arange(pairs.shape[1], dtype=np.int64) < lengths[:, None]
+    fresh[stored, 0] = rows.uid
+    fresh[stored, 1] = rows.value
+    changed = np.flatnonzero((fresh != pairs).any(axis=(1, 2)))
+    if len(changed):
+        state.write(f"{prefix}/{kind}s", changed, fresh[changed])
+    counts = lengths.astype("<u2")
+    if not np.array_equal(counts, state.array(f"{prefix}/{kind}_count")):
+        state.write(f"{prefix}/{kind}_count", slice(0, len(counts)), counts)
+
+
+def total_stake_of(state: State, netuid: int, hotkey: bytes) -> int:
+    """Stake weight of a hotkey in a subnet in whole rao: own alpha plus weighted root TAO (YUMA 2.1)."""
+    tao = hotkey_stake(state, ROOT, hotkey)
+    weight = u64_to_proportion(global_parameter(state, "tao_weight"))
+    return hotkey_stake(state, netuid, hotkey) + ((tao * weight) >> 32)
+
+
+def check_min_stake(state: State, netuid: int, hotkey: AccountId) -> None:
+    """Pre-check of every weights call: the stake threshold, from which the owner's hotkey is free."""
+    if netuid and subnet_exists(state, netuid) and hotkey == owner_hotkey(state, netuid):
+        return
+    if total_stake_of(state, netuid, hotkey) < global_parameter(state, "stake_threshold"):
+        raise CallError(ErrorCode.NotEnoughStakeToSetWeights)
+
+
+def check_weights(
+    state: State,
+    netuid: int,
+    mechanism: int,
+    hotkey: AccountId,
+    uids: Sequence[int],
+    values: Sequence[int],
+    version_key: int,
+    block: int,
+) -> int:
+    """Every check of YUMA 5.1 in its order; gives the sender's uid. Raises CallError with the first failure."""
+    known = subnet_exists(state, netuid)
+    commit_reveal = bool(known and parameter(state, netuid, "commit_reveal_weights_enabled"))
+    if commit_reveal:
+        raise CallError(ErrorCode.CommitRevealEnabled)
+    if netuid == ROOT:
+        raise CallError(ErrorCode.CanNotSetRootNetworkWeights)
+    if len(uids) != len(values):
+        raise CallError(ErrorCode.WeightVecNotEqualSize)
+    if not known or mechanism >= parameter(state, netuid, "mechanism_count"):
+        raise CallError(ErrorCode.MechanismDoesNotExist)
+    count = neuron_count(state, netuid)
+    if len(uids) > count:
+        raise CallError(ErrorCode.UidsLengthExceedUidsInSubNet)
+    uid = uid_of(state, netuid, hotkey)
+    if uid is None:
+        raise CallError(ErrorCode.HotKeyNotRegisteredInSubNet)
+    check_min_stake(state, netuid, hotkey)
+    stored_key = parameter(state, netuid, "weights_version_key")
+    if stored_key and version_key < stored_key:
+        raise CallError(ErrorCode.IncorrectWeightVersionKey)
+    last = int(state.read(f"sn/{netuid}/{mechanism}/last_update", uid))
+    if last and block - last < parameter(state, netuid, "weights_set_rate_limit"):
+        raise CallError(ErrorCode.SettingWeightsTooFast)
+    self_weight = len(uids) == 1 and uids[0] == uid
+    is_owner = hotkey_of(state, netuid, uid) == owner_hotkey(state, netuid)
+    if not (self_weight or is_owner or state.read("neurons/permit", neuron_row(netuid, uid))):
+        raise CallError(ErrorCode.NeuronNoValidatorPermit)
+    ordered = sorted(uids)
+    if any(left == right for left, right in zip(ordered, ordered[1:], strict=False)):
+        raise CallError(ErrorCode.DuplicateUids)
+    if ordered and ordered[-1] >= count:
+        raise CallError(ErrorCode.UidVecContainInvalidOne)
+    if not self_weight and len(uids) < min(count, parameter(state, netuid, "min_allowed_weights")):
+        raise CallError(ErrorCode.WeightVecLengthIsLow)
+    # Check 13, MaxWeightExceeded: the limit is the constant 65535, which no u16 exceeds.
+    return uid
+
+
+def store_weights(
+    state: State, netuid: int, mechanism: int, uid: int, uids: Sequence[int], values: Sequence[int], block: int
+) -> None:
+    """Effect of YUMA 5.1: the upscaled row in submission order, and the time of the update."""
+    prefix = f"sn/{netuid}/{mechanism}"
+    write_row(state, prefix, "weight", uid, uids, upscale_to_u16(values))
+    state.write(f"{prefix}/last_update", uid, block)
