@@ -77,7 +77,7 @@ class ErrorCode(IntEnum):
 TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.InsufficientBalance: "the free balance does not cover the amount",
     ErrorCode.ExistentialDeposit: "the receiver would hold less than the existential deposit",
-    ErrorCode.Expendability: "the sender would fall below the existential deposit; use transfer_allow_death to empty it",
+    ErrorCode.Expendability: "the sender would fall below the existential deposit; transfer_allow_death empties it",
     ErrorCode.Overflow: "the amount does not fit 64 bits together with what is there",
     ErrorCode.AuthorityKeyInUse: "another hotkey registered this authority key",
     ErrorCode.BadProofOfPossession: "the authority key did not sign this hotkey for this network",

@@ -139,7 +139,6 @@ def _events_from_value(value: object) -> tuple[Event, ...]:
     decoded = []
     for item in cbor.as_array(value, what="events"):
         number, arguments = cbor.as_array(item, 2, what="event")
-        decoded.append(
-            Event(cbor.as_uint(number, 16, what="event number"), tuple(cbor.as_array(arguments, what="event arguments")))
-        )
+        values = tuple(cbor.as_array(arguments, what="event arguments"))
+        decoded.append(Event(cbor.as_uint(number, 16, what="event number"), values))
     return tuple(decoded)

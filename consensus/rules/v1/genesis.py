@@ -104,8 +104,8 @@ def _write_stakes(state: State, spec: ChainSpec) -> None:
     """Stakes of root and of every subnet; each hotkey is staked by its owner alone at genesis."""
     rows = [(ROOT, hotkey, coldkey, stake) for hotkey, coldkey, stake in spec.stakes if stake]
     for subnet in spec.subnets:
-        rows += [(subnet.netuid, neuron.hotkey, neuron.coldkey, neuron.stake) for neuron in subnet.neurons if
-        neuron.stake] amounts = np.array([amount for _, _, _, amount in rows], dtype=np.uint64)
+        rows += [(subnet.netuid, n.hotkey, n.coldkey, n.stake) for n in subnet.neurons if n.stake]
+    amounts = np.array([amount for _, _, _, amount in rows], dtype=np.uint64)
     used = np.ones(len(rows), dtype=np.uint8)
     totals = _packed((stake_key(netuid, hotkey) for netuid, hotkey, _, _ in rows), 34)
     held = _packed((position_key(netuid, hotkey, coldkey) for netuid, hotkey, coldkey, _ in rows), 66)

@@ -30,7 +30,7 @@ class Hyperparameter:
 SUBNET: Final[tuple[Hyperparameter, ...]] = (
     Hyperparameter("tempo", "<u2", 0, U16_MAX, "blocks between epochs; 0 switches epochs off"),
     Hyperparameter(
-        "activity_cutoff_factor_milli", "<u4", 1_000, 50_000, "blocks without update before inactive, in 1/1000 tempo", True
+        "activity_cutoff_factor_milli", "<u4", 1_000, 50_000, "inactive after so many blocks, in 1/1000 tempo", True
     ),
     Hyperparameter("activity_cutoff", "<u2", 360, U16_MAX, "old cutoff in blocks, not used by the epoch"),
     Hyperparameter("kappa", "<u2", 0, U16_MAX, "share of stake that sets the consensus weight, of 65535", True),

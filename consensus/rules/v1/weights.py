@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,7 +117,7 @@ def check_weights(
     if not (self_weight or is_owner or state.read("neurons/permit", neuron_row(netuid, uid))):
         raise CallError(ErrorCode.NeuronNoValidatorPermit)
     ordered = sorted(uids)
-    if any(left == right for left, right in zip(ordered, ordered[1:], strict=False)):
+    if any(left == right for left, right in pairwise(ordered)):
         raise CallError(ErrorCode.DuplicateUids)
     if ordered and ordered[-1] >= count:
         raise CallError(ErrorCode.UidVecContainInvalidOne)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-
 from yumad.consensus.authority import AuthoritySet
 from yumad.consensus.block import Body
 from yumad.consensus.certificate import Certificate, certificate_from_votes
@@ -36,8 +35,19 @@ from yumad.consensus.transaction import (
     fork_digest,
     sign_transaction,
 )
-from yumad.consensus.types import ZERO_HASH, AccountId, AuthorityKey, Era, Hash32, Height, Micros, Netuid, Rao, Slot,
-View
+from yumad.consensus.types import (
+    ZERO_HASH,
+    AccountId,
+    AuthorityKey,
+    Era,
+    Hash32,
+    Height,
+    Micros,
+    Netuid,
+    Rao,
+    Slot,
+    View,
+)
 
 AUTHORITIES = 4
 NEURONS = 4
@@ -66,7 +76,8 @@ def subnet(parameters: dict[str, Any] | None = None, neurons: int = NEURONS, **f
         emission_per_block=Rao(TAO),
         hyperparameters=chosen,
         neurons=tuple(
-            NeuronSpec(account(f"neuron-{n}"), account("alice"), Rao((n + 1) * TAO), 0, 0, n < 2) for n in range(neurons)
+            NeuronSpec(account(f"neuron-{n}"), account("alice"), Rao((n + 1) * TAO), 0, 0, n < 2)
+            for n in range(neurons)
         ),
         weights=(),
     )

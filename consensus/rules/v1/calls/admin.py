@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from .... import cbor
@@ -85,7 +86,7 @@ def order_digest(
 
 
 def _execute(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
-    number, values, admin_nonce, valid_until, signatures = args
+    number, values, admin_nonce, _, _ = args
     _check_authority(state, ctx, args)
     order = _BY_NUMBER.get(number)
     if order is None:
@@ -93,8 +94,11 @@ def _execute(state: State, ctx: BlockContext, signer: AccountId, args: Arguments
     if len(values) != len(order.arguments) or any(type(value) is not int for value in values):
         raise CallError(ErrorCode.AdminArgumentsMalformed)
     state.write("chain/admin_nonce", 0, admin_nonce + 1)
-    netuid = _set_subnet_parameter(state, ctx, order, *values) if order.of_subnet else _set_global(state, order,
-    *values) return [event(EventKind.ParameterSet, netuid, number, values[-1])]
+    if order.of_subnet:
+        netuid = _set_subnet_parameter(state, ctx, order, *values)
+    else:
+        netuid = _set_global(state, order, *values)
+    return [event(EventKind.ParameterSet, netuid, number, values[-1])]
 
 
 def _check_authority(state: State, ctx: BlockContext, args: Arguments) -> None:
@@ -105,7 +109,7 @@ def _check_authority(state: State, ctx: BlockContext, args: Arguments) -> None:
         raise CallError(ErrorCode.AdminCallExpired)
     keys = [key for key, _ in signatures]
     known = all(key in ctx.spec.admin_keys for key in keys)
-    ascending = all(left < right for left, right in zip(keys, keys[1:], strict=False))
+    ascending = all(left < right for left, right in pairwise(keys))
     if not ctx.spec.admin_keys or not known or not ascending or len(keys) < ctx.spec.admin_threshold:
         raise CallError(ErrorCode.BadOrigin)
     try:
@@ -228,10 +232,10 @@ CALLS: Final = (
         signer=Signer.ANY,
         arguments=(
             Argument("call", ArgumentKind.U16, "number of an administrative call, sudo_set_…"),
-            Argument("args", ArgumentKind.VALUES, "its arguments: [netuid, value] or [value]", most=MAX_ORDER_ARGUMENTS),
+            Argument("args", ArgumentKind.VALUES, "[netuid, value] or [value]", most=MAX_ORDER_ARGUMENTS),
             Argument("admin_nonce", ArgumentKind.U64, "the network's next admin nonce"),
             Argument("valid_until", ArgumentKind.U64, "last height at which the order holds"),
-            Argument("signatures", ArgumentKind.SIGNATURES, "admin keys, ascending, with their signatures", most=MAX_KEYS),
+            Argument("signatures", ArgumentKind.SIGNATURES, "[key, signature], keys ascending", most=MAX_KEYS),
         ),
         weight=2500,  # up to 32 signatures of 60 us each
         execute=_execute,

@@ -53,6 +53,6 @@ CALLS: Final = (
         execute=_heartbeat,
         check=_check_heartbeat,
         free=True,
-        doc="Say in each era that the authority is there, and under which peer id; without it the next set is made without.",
+        doc="Say in each era that the authority is there, and under which peer id; else the next set is made without.",
     ),
 )

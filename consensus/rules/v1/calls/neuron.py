@@ -66,7 +66,7 @@ def _register_limit(state: State, ctx: BlockContext, signer: AccountId, args: Ar
 
 
 _NETUID: Final = Argument("netuid", ArgumentKind.U16, "subnet")
-_HOTKEY: Final = Argument("hotkey", ArgumentKind.ACCOUNT, "hotkey that gets a uid; becomes the signer's if it is nobody's")
+_HOTKEY: Final = Argument("hotkey", ArgumentKind.ACCOUNT, "hotkey that gets a uid; a new one becomes the signer's")
 
 CALLS: Final = (
     Call(
