@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from threading import RLock
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..consensus.block import MAX_TRANSACTION_BYTES
 from ..consensus.chain_spec import ChainSpec
@@ -29,6 +27,7 @@ from ..consensus.transaction import (
     transaction_bytes_hash,
 )
 from ..consensus.types import AccountId, Hash32, Height, MalformedError
+from .admission import Admission, PoolState, PoolStats, Refused, Verdict, ignore, reject
 from .mempool_lanes import BOUNDS, Entry, Lane, LaneStore, block_order
 
 NONCES_AHEAD: Final = 15
@@ -44,83 +43,6 @@ MAX_VERIFIED: Final = 16_384
 
 REPLACEMENT_PERCENT: Final = 25
 """More tip that a replacement pays at least."""
-
-
-class Verdict(Enum):
-    """What the network layer does with a transaction."""
-
-    ACCEPT = "accept"
-    """It entered the pool: pass it on."""
-    IGNORE = "ignore"
-    """Not now, through no fault of the sender."""
-    REJECT = "reject"
-    """The sender should have known: penalise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """The pool's answer to one transaction."""
-
-    verdict: Verdict
-    code: str
-    """Stable: `accepted`, `seen`, `nonce_too_low`, …, or the name of a call's error (`SettingWeightsTooFast`)."""
-    reason: str
-    """For the person reading."""
-    hash: Hash32
-    """Of the whole bytes."""
-    id: Hash32 | None = None
-    """Id of an accepted or already pooled transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """Sizes and counts for metrics and status."""
-
-    transactions: int
-    operational: int
-    size: int
-    """Bytes."""
-    signers: int
-    ready: int
-    """Those not waiting for a lower nonce."""
-    counts: dict[str, int]
-    """Admissions by code since the process started."""
-
-
-class PoolState(Protocol):
-    """What admission reads of the chain: the state that the next block will most likely stand on."""
-
-    def height(self) -> Height:
-        """Height of that state; the next block is one above."""
-        ...
-
-    def next_nonce(self, account: AccountId) -> int:
-        """Nonce that the account's next transaction must have."""
-        ...
-
-    def balance(self, account: AccountId) -> int:
-        """Free rao that may pay fees."""
-        ...
-
-    def free_call_precheck(self, signer: AccountId, call: Call, arguments: tuple[Any, ...]) -> str | None:
-        """Name of the error a free call would fail with in the next block; None when it may enter."""
-        ...
-
-
-class _Refused(Exception):
-    """Ends an admission."""
-
-    def __init__(self, verdict: Verdict, code: str, reason: str, known: Entry | None = None) -> None:
-        super().__init__(reason)
-        self.verdict, self.code, self.reason, self.known = verdict, code, reason, known
-
-
-def _ignore(code: str, reason: str, known: Entry | None = None) -> _Refused:
-    return _Refused(Verdict.IGNORE, code, reason, known)
-
-
-def _reject(code: str, reason: str) -> _Refused:
-    return _Refused(Verdict.REJECT, code, reason)
 
 
 class Mempool:
@@ -158,17 +80,17 @@ class Mempool:
 
     # --- admission ----------------------------------------------------------------------------------------------------
 
-    def admit(self, data: bytes, *, own: bool = False, signature_verified: bool = False) -> Admission:
+    def admit(self, data: bytes, *, own: bool = False, verified_for: TransactionDomain | None = None) -> Admission:
         """Try to take a transaction in. Never raises.
 
-        `own` marks what was submitted on this machine; `signature_verified` says that the caller checked the signature
-        for the running domain already, as gossip does.
+        `own` marks what was submitted on this machine; `verified_for` is the domain for which the caller checked the
+        signature already, as gossip does: when it is no longer the running one, the signature is checked again.
         """
         with self._lock:
             bytes_hash = transaction_bytes_hash(data) if len(data) <= MAX_TRANSACTION_BYTES else Hash32(bytes(32))
             try:
-                entry = self._admit(data, bytes_hash, own, signature_verified)
-            except _Refused as refused:
+                entry = self._admit(data, bytes_hash, own, verified_for == self._domain)
+            except Refused as refused:
                 if refused.verdict is Verdict.REJECT and refused.code != "oversize":
                     _remember(self._rejected, bytes_hash, (refused.code, refused.reason), MAX_REJECTED)
                 known = None if refused.known is None else refused.known.id
@@ -178,14 +100,14 @@ class Mempool:
             self._counts[admission.code] += 1
             return admission
 
-    def _admit(self, data: bytes, bytes_hash: Hash32, own: bool, signature_verified: bool) -> Entry:
+    def _admit(self, data: bytes, bytes_hash: Hash32, own: bool, verified: bool) -> Entry:
         """The order of CHAIN 3, cheapest check first."""
         if len(data) > MAX_TRANSACTION_BYTES:
-            raise _reject("oversize", f"{len(data)} bytes, at most {MAX_TRANSACTION_BYTES} allowed")
+            raise reject("oversize", f"{len(data)} bytes, at most {MAX_TRANSACTION_BYTES} allowed")
         try:
             transaction = decode_transaction(data)
         except MalformedError as error:
-            raise _reject("malformed", error.message) from error
+            raise reject("malformed", error.message) from error
         call = self._known_call(transaction, len(data))
         self._check_window(transaction)
         self._check_not_seen(bytes_hash)
@@ -200,12 +122,12 @@ class Mempool:
         if replaced is not None:
             self._check_replacement(entry, replaced)
         elif len(held) >= MAX_PER_SIGNER:
-            raise _ignore("signer_full", f"{MAX_PER_SIGNER} transactions of this signer wait already")
+            raise ignore("signer_full", f"{MAX_PER_SIGNER} transactions of this signer wait already")
         entry.ready = all(n in held for n in range(self._next_nonce_of(transaction.signer), transaction.nonce))
         victims = self._lanes[entry.lane].room_for(entry, replaced)
         if victims is None:
-            raise _ignore("pool_full", "the pool is full of transactions with a higher tip per byte")
-        if not signature_verified and bytes_hash not in self._verified:
+            raise ignore("pool_full", "the pool is full of transactions with a higher tip per byte")
+        if not verified and bytes_hash not in self._verified:
             self._check_signature(transaction, identity)
         if arguments is None:
             _arguments(entry)
@@ -221,41 +143,39 @@ class Mempool:
     def _known_call(self, transaction: Transaction, size: int) -> Call:
         call = self._call_of(transaction.call)
         if call is None:
-            raise _reject("unknown_call", f"call 0x{transaction.call:04x} is unknown to the running rules")
+            raise reject("unknown_call", f"call 0x{transaction.call:04x} is unknown to the running rules")
         if size > call.most_bytes:
-            raise _reject("oversize", f"{size} bytes, at most {call.most_bytes} allowed for {call.name}")
+            raise reject("oversize", f"{size} bytes, at most {call.most_bytes} allowed for {call.name}")
         return call
 
     def _check_window(self, transaction: Transaction) -> None:
         following = self._state.height() + 1
         if transaction.valid_until < following:
-            raise _ignore("expired", f"valid until block {transaction.valid_until}, the next block is {following}")
+            raise ignore("expired", f"valid until block {transaction.valid_until}, the next block is {following}")
         if transaction.valid_until > following + MORTALITY:
-            raise _ignore(
+            raise ignore(
                 "future",
-                f"valid until block {transaction.valid_until}, more than {MORTALITY} blocks after the next, {following}",
+                f"valid until block {transaction.valid_until}, over {MORTALITY} blocks after the next one, {following}",
             )
 
     def _check_not_seen(self, bytes_hash: Hash32) -> None:
         known = self._by_hash.get(bytes_hash)
         if known is not None:
-            raise _ignore("seen", "it waits in the pool already", known)
+            raise ignore("seen", "it waits in the pool already", known)
         refused = self._rejected.get(bytes_hash)
         if refused is not None:
-            raise _ignore("seen", f"it was refused before: {refused[1]}")
+            raise ignore("seen", f"it was refused before: {refused[1]}")
 
     def _check_nonce(self, transaction: Transaction) -> None:
         following, nonce = self._next_nonce_of(transaction.signer), transaction.nonce
         if nonce < following:
-            raise _ignore("nonce_too_low", f"nonce {nonce} is used, the signer's next one is {following}")
+            raise ignore("nonce_too_low", f"nonce {nonce} is used, the signer's next one is {following}")
         if nonce > following + NONCES_AHEAD:
-            raise _ignore(
+            raise ignore(
                 "nonce_too_far", f"nonce {nonce} is more than {NONCES_AHEAD} above the signer's next one, {following}"
             )
 
-    def _check_right(
-        self, entry: Entry, held: dict[int, Entry], replaced: Entry | None
-    ) -> tuple[Any, ...] | None:
+    def _check_right(self, entry: Entry, held: dict[int, Entry], replaced: Entry | None) -> tuple[Any, ...] | None:
         """Balance for everything of the signer that waits, or the right to a free call; the arguments if decoded."""
         signer = entry.transaction.signer
         if entry.charge:
@@ -263,26 +183,26 @@ class Mempool:
             balance = self._state.balance(signer)
             if promised + entry.charge > balance:
                 waiting = f" and {promised} are promised to transactions that wait" if promised else ""
-                raise _ignore("cannot_pay", f"fee and tip are {entry.charge} rao, the balance is {balance}{waiting}")
+                raise ignore("cannot_pay", f"fee and tip are {entry.charge} rao, the balance is {balance}{waiting}")
         if not entry.call.free:
             return None
         arguments = _arguments(entry)
         error = self._state.free_call_precheck(signer, entry.call, arguments)
         if error is not None:
-            raise _ignore(error, f"{entry.call.name} would fail with {error} in the next block")
+            raise ignore(error, f"{entry.call.name} would fail with {error} in the next block")
         return arguments
 
     def _check_replacement(self, entry: Entry, replaced: Entry) -> None:
         if entry.call.free and replaced.call.free:
             height = self._state.height()
             if replaced.replaced_at == height:
-                raise _ignore("replaced_already", "a free call is replaced at most once per block")
+                raise ignore("replaced_already", "a free call is replaced at most once per block")
             entry.replaced_at = height
             return
         old, tip = replaced.transaction.tip, entry.transaction.tip
         needed = old + max(-(-old * REPLACEMENT_PERCENT // 100), self._min_tip)
         if tip < needed:
-            raise _ignore("underpriced", f"a transaction of this nonce waits; replacing it needs a tip of {needed} rao")
+            raise ignore("underpriced", f"a transaction of this nonce waits; replacing it needs a tip of {needed} rao")
 
     def _check_signature(self, transaction: Transaction, identity: Hash32) -> None:
         if verify(transaction.signer, identity, transaction.signature):
@@ -291,8 +211,8 @@ class Mempool:
         if previous is not None and verify(
             transaction.signer, signing_digest(previous, transaction), transaction.signature
         ):
-            raise _ignore("stale_domain", "signed for the rules before the last change: sign it again")
-        raise _reject("bad_signature", "wrongly signed, or signed for another chain or rules version")
+            raise ignore("stale_domain", "signed for the rules before the last change: sign it again")
+        raise reject("bad_signature", "wrongly signed, or signed for another chain or rules version")
 
     # --- contents -----------------------------------------------------------------------------------------------------
 
@@ -376,8 +296,8 @@ class Mempool:
                     return f"{entry.call.name} would fail with {error} in the next block"
             if entry.skipped:
                 return f"the last own block left it out: {entry.skipped}"
-            ahead = sum(other.lane < entry.lane or (other.lane == entry.lane and other.rate > entry.rate)
-                        for other in self._by_hash.values() if other.ready)
+            before = [e for e in self._by_hash.values() if e.ready and e.lane <= entry.lane]
+            ahead = sum(e.lane < entry.lane or e.rate > entry.rate for e in before)
             return f"it is ready; {ahead} transactions come before it"
 
     # --- the chain moves ----------------------------------------------------------------------------------------------
@@ -507,7 +427,7 @@ def _arguments(entry: Entry) -> tuple[Any, ...]:
     try:
         return decode_arguments(entry.call, entry.transaction.args)
     except MalformedError as error:
-        raise _reject("malformed_arguments", error.message) from error
+        raise reject("malformed_arguments", error.message) from error
 
 
 def _signer_of(data: bytes) -> AccountId | None:

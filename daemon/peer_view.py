@@ -17,7 +17,8 @@ from ..consensus.rules.interface import BlockOutcome, Event
 from ..consensus.state.state import State
 from ..consensus.transaction import TransactionDomain
 from ..consensus.types import Hash32, Height, Micros
-from .mempool import Admission, Mempool
+from .admission import Admission
+from .mempool import Mempool
 
 T = TypeVar("T")
 
