@@ -26,7 +26,6 @@ from yumad.consensus.effects import (
     Build,
     CastVote,
     CertificateSeen,
-    Effect,
     EraContext,
     EraOpened,
     Event,
@@ -67,6 +66,8 @@ class Node:
     """An honest peer."""
 
     is_honest = True
+    has_voting_engine = True
+    """False: the engine only tracks; the adversary signs by itself."""
 
     def __init__(self, world: World, position: int, number: int | None, chain: ChainStore) -> None:
         self.world = world
@@ -101,7 +102,7 @@ class Node:
         self.boots += 1
         world = self.world
         engine_class = world.setting.engine_of.get(self.number or 0, world.setting.engine)
-        self.engine = engine_class(world.timing, self.key, self._abstains)
+        self.engine = engine_class(world.timing, self.key if self.has_voting_engine else None, self._abstains)
         self._inbox: deque[Event] = deque()
         self._is_busy = False
         self.states: dict[Hash32, ToyState] = {}
@@ -692,8 +693,8 @@ class Node:
         self.is_up = False
         self.life += 1
 
-    def ignore(self, _: Effect) -> None:
-        """Nothing to do."""
+    def entered(self, effect: ViewEntered) -> None:
+        """For adversaries."""
 
     def set_timer(self, effect: SetTimer) -> None:
         """A wall-clock deadline of this node's clock."""
@@ -713,7 +714,7 @@ _APPLY: dict[type, Any] = {
     Finalise: lambda node, effect: node.finalise(effect),
     ReportEvidence: lambda node, effect: node.report(effect),
     SecondSigner: lambda node, effect: node.second_signer(effect),
-    ViewEntered: lambda node, effect: node.ignore(effect),
+    ViewEntered: lambda node, effect: node.entered(effect),
     BehindFinality: lambda node, effect: node.behind(effect),
     Halt: lambda node, effect: node.halt(effect),
 }
