@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..consensus import cbor
-from ..consensus.authority import AuthoritySet, decode_authority_set, encode_authority_set
-from ..consensus.block import Body, decode_body
-from ..consensus.certificate import Certificate, decode_certificate, encode_certificate
+from ..consensus.authority import AuthoritySet, decode_authority_set
+from ..consensus.certificate import Certificate
 from ..consensus.effects import BlockRef
-from ..consensus.evidence import decode_evidence, encode_evidence
-from ..consensus.header import Header, decode_header, encode_header
+from ..consensus.header import Header
+from ..consensus.restart_file import RestartFile
 from ..consensus.state.changes import merge_changes
 from ..consensus.state.state import State
 from ..consensus.statement import Kind
 from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Slot, View
 from .certificates import keep_certificates
 from .database import CACHE_BYTES, Database, Durability, Schema, StorageError, Transaction
+from .final_blocks import TABLES as BLOCK_TABLES
+from .final_blocks import FinalBlocks, insert_block, insert_era
+from .recovery import TABLES as RESTART_TABLES
+from .recovery import RestartLog
 from .state_tables import TABLES as STATE_TABLES
 from .state_tables import ColumnFault, StateTables, write_genesis
 
@@ -37,21 +40,11 @@ _SCHEMA: Final = Schema(
     version=1,
     tables=(
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL)",
-        "CREATE TABLE header (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, bytes BLOB NOT NULL)",
-        "CREATE TABLE header_by_hash (hash BLOB PRIMARY KEY, height INTEGER NOT NULL) WITHOUT ROWID",
-        "CREATE TABLE body (height INTEGER PRIMARY KEY, bytes BLOB NOT NULL)",
-        "CREATE TABLE certificate (height INTEGER PRIMARY KEY, boundary INTEGER NOT NULL, bytes BLOB NOT NULL)",
-        """CREATE TABLE era (
-            era INTEGER PRIMARY KEY, authorities BLOB NOT NULL, opening_hash BLOB NOT NULL,
-            opening_height INTEGER NOT NULL, opening_slot INTEGER NOT NULL, opening_parent BLOB NOT NULL)""",
-        # An archive for people; what is punished is in the state.
-        "CREATE TABLE evidence (bytes BLOB PRIMARY KEY, height INTEGER NOT NULL) WITHOUT ROWID",
+        *BLOCK_TABLES,
+        *RESTART_TABLES,
         *STATE_TABLES,
     ),
 )
-
-MAX_HEADERS: Final = 512
-"""Most headers one call gives, as one reply of the sync protocol (CHAIN 2.1)."""
 
 _PRUNE_STEP: Final = 256
 """Bodies deleted in one transaction: at 512 KiB each a larger step would hold up finalising."""
@@ -89,12 +82,12 @@ class EraRecord:
     """Height of its last block."""
 
 
-class ChainStore:
+class ChainStore(FinalBlocks):
     """The open chain database of one chain. Synchronous; any thread may call, one at a time writes."""
 
     def __init__(self, database: Database, genesis_hash: Hash32) -> None:
         """Use `ChainStore.open`."""
-        self._database = database
+        super().__init__(database)
         self.path = database.path
         stored = self.meta("genesis_hash")
         if stored != genesis_hash:
@@ -107,6 +100,7 @@ class ChainStore:
         self.closed_cleanly = self.meta("clean") == b"\x01"
         """Whether the last process closed the file; if not, `load_state` and `verify_columns` matter most."""
         self._state_tables = StateTables(database)
+        self._restarts = RestartLog(database, genesis_hash)
         self._finalised = self._read_finalised()
         self.set_meta("clean", b"\x00")
 
@@ -134,13 +128,12 @@ class ChainStore:
                 ("rules_version", state.rules_version.to_bytes(8, "big")),
                 ("genesis_state_root", bytes(state.root())),
                 ("era_blocks", era_blocks.to_bytes(8, "big")),
-                ("restart_hash", bytes(ZERO_HASH)),
                 ("finalised", NO_BLOCK),
                 ("earliest_body", (1).to_bytes(8, "big")),
                 ("clean", b"\x01"),
             ):
                 transaction.execute("INSERT INTO meta VALUES (?, ?)", (name, value))
-            _insert_era(transaction, Era(0), authorities, BlockRef(genesis_hash, Height(0), Slot(0), ZERO_HASH))
+            insert_era(transaction, Era(0), authorities, BlockRef(genesis_hash, Height(0), Slot(0), ZERO_HASH))
             write_genesis(transaction, state)
 
         Database.create(path, _SCHEMA, fill)
@@ -200,7 +193,7 @@ class ChainStore:
         try:
             with self._database.transaction() as transaction:
                 for block in batch:
-                    _insert_block(transaction, block, certificates.get(block.header.height))
+                    insert_block(transaction, block, certificates.get(block.header.height))
                 keep_certificates(transaction, self._finalised.height, point.height)
                 self._state_tables.apply(transaction, merge_changes(block.changes for block in batch))
                 _set_meta(transaction, "rules_version", last.header.rules_version.to_bytes(8, "big"))
@@ -240,6 +233,16 @@ class ChainStore:
                 _set_meta(transaction, "earliest_body", stop.to_bytes(8, "big"))
             start = Height(stop)
         return removed
+
+    def adopt_restart(self, file: RestartFile) -> Hash32:
+        """Go on in a new vote domain from F with the set of a restart file, already verified; gives its hash.
+
+        Raises InvalidError unless the file stands exactly on F and follows the newest file adopted.
+        """
+        point = self._finalised
+        era = Era(point.height // self.era_blocks)
+        parent = ZERO_HASH if point.header is None else point.header.parent_hash
+        return self._restarts.adopt(file, era, (point.height, point.hash), parent)
 
     def set_meta(self, name: str, value: bytes) -> None:
         """Store a small value under a name, durably."""
@@ -282,28 +285,6 @@ class ChainStore:
         """F, from memory."""
         return self._finalised
 
-    def header(self, height: Height) -> Header | None:
-        """Header of a final block."""
-        data = self._bytes("SELECT bytes FROM header WHERE height = ?", height)
-        return None if data is None else decode_header(data)
-
-    def headers(self, start: Height, count: int) -> list[Header]:
-        """Up to `count` (at most MAX_HEADERS) headers from `start` on, contiguous."""
-        rows = self._database.all(
-            "SELECT bytes FROM header WHERE height >= ? ORDER BY height LIMIT ?", (start, min(count, MAX_HEADERS))
-        )
-        return [decode_header(row[0]) for row in rows]
-
-    def height_of(self, block_hash: Hash32) -> Height | None:
-        """Height of a final block by its hash."""
-        row = self._database.one("SELECT height FROM header_by_hash WHERE hash = ?", (bytes(block_hash),))
-        return None if row is None else Height(row[0])
-
-    def header_by_hash(self, block_hash: Hash32) -> Header | None:
-        """Header of a final block by its hash."""
-        height = self.height_of(block_hash)
-        return None if height is None else self.header(height)
-
     def block_hash(self, height: Height) -> Hash32 | None:
         """Hash of the final block at `height`; the genesis hash at 0."""
         if height == 0:
@@ -311,29 +292,30 @@ class ChainStore:
         data = self._bytes("SELECT hash FROM header WHERE height = ?", height)
         return None if data is None else Hash32(data)
 
-    def block_bytes(self, height: Height) -> bytes | None:
-        """`encode_block` of a final block whose body is kept."""
-        row = self._database.one(
-            "SELECT header.bytes, body.bytes FROM header JOIN body USING (height) WHERE height = ?", (height,)
-        )
-        return None if row is None else cbor.encode([row[0], row[1]])
-
-    def body(self, height: Height) -> Body | None:
-        """Body of a final block, where kept."""
-        data = self._bytes("SELECT bytes FROM body WHERE height = ?", height)
-        return None if data is None else decode_body(data)
-
     def earliest_body(self) -> Height:
         """Least height whose body is kept; F's height + 1 when there are no blocks yet."""
         return Height(self._number("earliest_body"))
 
-    def certificate(self, height: Height) -> Certificate | None:
-        """Finality certificate of exactly this block, where kept: boundaries, each 64th, the last 256."""
-        data = self._bytes("SELECT bytes FROM certificate WHERE height = ?", height)
-        return None if data is None else decode_certificate(data)
+    def restart_hash(self) -> Hash32:
+        """The restart hash votes are signed under; zero before the first restart file."""
+        return self._restarts.newest_hash()
+
+    def restart_files(self, era: Era) -> Sequence[bytes]:
+        """Restart files whose point lies in `era`, oldest first."""
+        return self._restarts.files(era)
 
     def era_record(self, era: Era) -> EraRecord | None:
-        """How `era` began; None for one that is not open yet."""
+        """The set that counts in `era` and its opening block: as the era began, or as a restart file made it anew.
+
+        None for an era that is not open yet.
+        """
+        begun = self._begun_era(era)
+        restart = self._restarts.newest_in(era)
+        if begun is None or restart is None:
+            return begun
+        return EraRecord(era, restart.authorities, restart.opening, begun.boundary_height)
+
+    def _begun_era(self, era: Era) -> EraRecord | None:
         row = self._database.one(
             "SELECT authorities, opening_hash, opening_height, opening_slot, opening_parent FROM era WHERE era = ?",
             (era,),
@@ -345,17 +327,12 @@ class ChainStore:
 
     def boundary_proof(self, era: Era) -> tuple[Header, Certificate, AuthoritySet] | None:
         """Boundary header of `era`, its finality certificate and the set of `era + 1`; None while the era runs."""
-        following = self.era_record(Era(era + 1))
+        following = self._begun_era(Era(era + 1))
         if following is None:
             return None
         header = self.header(following.opening.height)
         certificate = self.certificate(following.opening.height)
         return None if header is None or certificate is None else (header, certificate, following.authorities)
-
-    def evidence_heights(self) -> list[tuple[Height, bytes]]:
-        """Included evidence, oldest first, as (height of inclusion, encoded evidence)."""
-        rows = self._database.all("SELECT height, bytes FROM evidence ORDER BY height, bytes LIMIT 10000")
-        return [(Height(height), encode_evidence(decode_evidence(data))) for height, data in rows]
 
     def spec_bytes(self) -> bytes:
         """Canonical bytes of the chain spec."""
@@ -372,10 +349,6 @@ class ChainStore:
     def size_bytes(self) -> int:
         """Bytes on disk."""
         return self._database.size_bytes()
-
-    def _bytes(self, query: str, height: Height) -> bytes | None:
-        row = self._database.one(query, (height,))
-        return None if row is None else bytes(row[0])
 
     def _number(self, name: str) -> int:
         value = self.meta(name)
@@ -410,37 +383,6 @@ def _damaged(path: Path, reason: str) -> StorageError:
     return StorageError(
         f"{path} is damaged: {reason}",
         remedy="restore it from a backup, or delete the chain folder to sync anew (keep `authority/`)",
-    )
-
-
-def _insert_block(transaction: Transaction, block: FinalisedBlock, certificate: Certificate | None) -> None:
-    header, height = block.header, block.header.height
-    transaction.execute("INSERT INTO header VALUES (?, ?, ?)", (height, bytes(block.hash), encode_header(header)))
-    transaction.execute("INSERT INTO header_by_hash VALUES (?, ?)", (bytes(block.hash), height))
-    transaction.execute("INSERT INTO body VALUES (?, ?)", (height, block.body))
-    following = block.outcome.next_authorities
-    if certificate is not None:
-        transaction.execute(
-            "INSERT INTO certificate VALUES (?, ?, ?)",
-            (height, int(following is not None), encode_certificate(certificate)),
-        )
-    if following is not None:
-        _insert_era(transaction, Era(header.era + 1), following, BlockRef.of(header, block.hash))
-    for evidence in decode_body(block.body).evidence:
-        transaction.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?)", (encode_evidence(evidence), height))
-
-
-def _insert_era(transaction: Transaction, era: Era, authorities: AuthoritySet, opening: BlockRef) -> None:
-    transaction.execute(
-        "INSERT INTO era VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            era,
-            encode_authority_set(authorities),
-            bytes(opening.hash),
-            opening.height,
-            opening.slot,
-            bytes(opening.parent_hash),
-        ),
     )
 
 

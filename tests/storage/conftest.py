@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from yumad.consensus.authority import Authority, AuthoritySet, era_seed
-from yumad.consensus.block import EMPTY_BODY, Block, encode_body
+from yumad.consensus.block import EMPTY_BODY, Block, Body, encode_body
 from yumad.consensus.certificate import Certificate
-from yumad.consensus.evidence import make_evidence
+from yumad.consensus.evidence import Evidence, make_evidence
 from yumad.consensus.header import Header, block_hash
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.state.changes import StateChanges
@@ -79,7 +79,9 @@ class ChainFactory:
         """The database at height 0; call before the first block."""
         ChainStore.create(path, b"spec bytes", GENESIS, self.state, authorities=self.authorities, era_blocks=ERA_BLOCKS)
 
-    def block(self, transactions: tuple[bytes, ...] = (), writes: int = 8) -> MadeBlock:
+    def block(
+        self, transactions: tuple[bytes, ...] = (), writes: int = 8, evidence: tuple[Evidence, ...] = ()
+    ) -> MadeBlock:
         """The next block: `writes` state rows change, so that the state at a height follows from the height."""
         height = self.height + 1
         mark = self.state.begin()
@@ -91,7 +93,7 @@ class ChainFactory:
             self.state.add_column(ColumnSpec(f"sn/{height}/weights", "<u2"), 2000)
         if height % 50 == 31:
             self.state.remove_column(f"sn/{height - 24}/weights")
-        body = encode_body(type(EMPTY_BODY)(None, (), transactions))
+        body = encode_body(Body(None, evidence, transactions))
         header = Header(
             rules_version=1,
             height=Height(height),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from yumad.consensus.block import decode_block
+from yumad.consensus.statement import Kind
 from yumad.consensus.types import Era, Hash32, Height, InvalidError
 from yumad.storage.chain import ChainStore
 from yumad.storage.database import StorageError
@@ -223,6 +224,14 @@ def test_prune_drops_old_bodies_but_never_headers_or_the_last_block(chain_path, 
     assert store.prune(Height(1000)) == 20
     assert store.block_bytes(Height(300)) is not None
     assert store.prune(Height(5)) == 0
+
+
+def test_evidence_in_a_final_body_is_archived_once(chain_path, factory, make):
+    store = ChainStore.open(chain_path, make.genesis)
+    evidence = make.evidence(make.signed(Kind.NULLIFY, 3), make.signed(Kind.FINALIZE, 3, Hash32(b"\x01" * 32)))
+    factory.finalise(store, 1, evidence=(evidence,))
+    factory.finalise(store, 1, evidence=(evidence,))
+    assert store.included_evidence() == [(1, evidence)]
 
 
 def test_meta_values_are_kept_and_the_size_is_told(chain_path, make):
