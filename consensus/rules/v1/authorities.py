@@ -330,19 +330,19 @@ def _note_boundary_stakes(state: State) -> None:
 
 
 def describe_authority(state: State, row: int) -> dict[str, Any]:
-    """One row of the table for readers: raw keys, plain integers."""
+    """One row of the table for readers: the hotkey as bytes, other keys and the peer id as hexadecimal texts."""
     length = int(state.read("authorities/peer_id_length", row))
     return {
         "hotkey": state.key_table(AUTHORITIES).key(row),
-        "authority_key": state.read("authorities/authority_key", row).tobytes(),
+        "authority_key": state.read("authorities/authority_key", row).tobytes().hex(),
         "registered_at": int(state.read("authorities/registered_at", row)),
         "replacement_key": (
-            state.read("authorities/next_key", row).tobytes()
+            state.read("authorities/next_key", row).tobytes().hex()
             if state.read("authorities/next_registered_at", row)
             else None
         ),
         "heartbeat_at": int(state.read("authorities/heartbeat_at", row)),
-        "peer_id": state.read("authorities/peer_id", row).tobytes()[:length],
+        "peer_id": state.read("authorities/peer_id", row).tobytes()[:length].hex(),
         "boundary_stake": int(state.read("authorities/boundary_stake", row)),
         "bonded_stake": int(state.read("authorities/bonded_stake", row)),
         "jailed_until": int(state.read("authorities/jailed_until", row)),
