@@ -92,7 +92,7 @@ def test_certificate_covers_its_votes_but_not_late_finalize_votes() -> None:
 
 
 def test_certificates_come_first_then_the_current_view_then_older_then_later() -> None:
-    view, state = world(view=View(5))
+    _, state = world(view=View(5))
     hello(state, A, view=5)
     for number in (3, 7, 5, 4, 6):
         state.offer(vote(0, view=number, kind=Kind.NULLIFY))
@@ -104,7 +104,7 @@ def test_certificates_come_first_then_the_current_view_then_older_then_later() -
 
 
 def test_item_outside_the_receivers_window_is_sent_once_the_window_moves() -> None:
-    view, state = world(view=View(100))
+    _, state = world(view=View(100))
     hello(state, A, view=2)
     far = vote(0, view=100)
     state.offer(far)
@@ -115,7 +115,7 @@ def test_item_outside_the_receivers_window_is_sent_once_the_window_moves() -> No
 
 
 def test_item_of_another_era_is_neither_sent_nor_held() -> None:
-    view, state = world(era=Era(1))
+    _, state = world(era=Era(1))
     hello(state, A, era=0)
     own = FOUR.sign(0, statement(Kind.NOTARIZE, 1, era=1))
     state.offer(own)
@@ -149,7 +149,7 @@ def test_older_era_gets_the_certificate_of_its_boundary_at_once() -> None:
     state.receive(A, frame_of(era=0, finalised=19, view=20))
     frame = state.next_frame(A)
     assert frame is not None and frame.certificates == (boundary,)
-    behind_view, behind = world(view=View(20), finalised_view=View(19))
+    _, behind = world(view=View(20), finalised_view=View(19))
     behind.join(B)
     assert behind.receive(B, frame).items == [boundary]
 
