@@ -38,6 +38,9 @@ MAX_PER_SIGNER: Final = 16
 MAX_REJECTED: Final = 10_000
 """Whole-byte hashes of refused transactions that are remembered until the era ends."""
 
+REMEMBERED: Final = ("bad_signature", "malformed_arguments")
+"""Refusals that come after the look at what was seen; remembering cheaper ones would only push these out."""
+
 MAX_VERIFIED: Final = 16_384
 """Whole-byte hashes whose signature was checked: twice the pool, so a block's transactions are still known."""
 
@@ -91,7 +94,7 @@ class Mempool:
             try:
                 entry = self._admit(data, bytes_hash, own, verified_for == self._domain)
             except Refused as refused:
-                if refused.verdict is Verdict.REJECT and refused.code != "oversize":
+                if refused.code in REMEMBERED:
                     _remember(self._rejected, bytes_hash, (refused.code, refused.reason), MAX_REJECTED)
                 known = None if refused.known is None else refused.known.id
                 admission = Admission(refused.verdict, refused.code, refused.reason, bytes_hash, known)
