@@ -53,10 +53,10 @@ class PoolStats:
 
 
 class PoolState(Protocol):
-    """What admission reads of the chain: the state that the next block will most likely stand on."""
+    """What admission reads of the chain's finalised state."""
 
     def height(self) -> Height:
-        """Height of that state; the next block is one above."""
+        """Height of that state; the next block is one above. May be asked at any time."""
         ...
 
     def next_nonce(self, account: AccountId) -> int:
@@ -64,7 +64,7 @@ class PoolState(Protocol):
         ...
 
     def balance(self, account: AccountId) -> int:
-        """Free rao that may pay fees."""
+        """Free rao above the existential deposit: what may pay fees."""
         ...
 
     def free_call_precheck(self, signer: AccountId, call: Call, arguments: tuple[Any, ...]) -> str | None:

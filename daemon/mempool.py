@@ -27,6 +27,7 @@ from ..consensus.transaction import (
     transaction_bytes_hash,
 )
 from ..consensus.types import AccountId, Hash32, Height, MalformedError
+from ..protocols.transport import GossipVerdict
 from .admission import Admission, PoolState, PoolStats, Refused, Verdict, ignore, reject
 from .mempool_lanes import BOUNDS, Entry, Lane, LaneStore, block_order
 
@@ -186,7 +187,7 @@ class Mempool:
             balance = self._state.balance(signer)
             if promised + entry.charge > balance:
                 waiting = f" and {promised} are promised to transactions that wait" if promised else ""
-                raise ignore("cannot_pay", f"fee and tip are {entry.charge} rao, the balance is {balance}{waiting}")
+                raise ignore("cannot_pay", f"fee and tip are {entry.charge} rao, {balance} can be spent{waiting}")
         if not entry.call.free:
             return None
         arguments = _arguments(entry)
@@ -292,7 +293,7 @@ class Mempool:
                 if missing not in held:
                     return f"nonce {missing} of the signer comes first and is not here"
             if entry.charge > self._state.balance(signer):
-                return f"fee and tip are {entry.charge} rao, the signer's balance is {self._state.balance(signer)}"
+                return f"fee and tip are {entry.charge} rao, the signer can spend {self._state.balance(signer)}"
             if entry.call.free:
                 error = self._state.free_call_precheck(signer, entry.call, _arguments(entry))
                 if error is not None:
@@ -306,20 +307,21 @@ class Mempool:
     # --- the chain moves ----------------------------------------------------------------------------------------------
 
     def after_block(self, included: Iterable[bytes], height: Height) -> None:
-        """A block of `height` with these transactions was executed: drop them and what can no longer be included."""
+        """A block of `height` with these transactions is final: drop them and what can no longer be included.
+
+        `PoolState` must stand on that block already.
+        """
         with self._lock:
             touched: dict[AccountId, None] = {}
             for data in included:
-                bytes_hash = transaction_bytes_hash(data)
-                known = self._by_hash.get(bytes_hash)
+                known = self._by_hash.get(transaction_bytes_hash(data))
                 signer = known.transaction.signer if known is not None else _signer_of(data)
                 if known is not None:
                     self._remove(known)
                 if signer is not None and signer in self._signers:
                     touched[signer] = None
             for entry in [e for e in self._by_hash.values() if e.transaction.valid_until <= height]:
-                self._remove(entry)
-                self._counts["dropped_expired"] += 1
+                self._drop(entry, "dropped_expired")
             for signer in touched:
                 self._review(signer)
 
@@ -341,6 +343,19 @@ class Mempool:
                 entry = self._by_hash.get(bytes_hash)
                 if entry is not None:
                     entry.skipped = error
+
+    def judge(self, transaction: Transaction, bytes_hash: Hash32, size: int) -> GossipVerdict:
+        """The cheap half of admission for gossip, before the signature; reads no state (see `TransactionGate`)."""
+        try:
+            self._known_call(transaction, size)
+            self._check_window(transaction)
+            self._check_not_seen(bytes_hash)
+        except Refused as refused:
+            return GossipVerdict.REJECT if refused.verdict is Verdict.REJECT else GossipVerdict.IGNORE
+        following = self._next_nonce.get(transaction.signer)
+        if following is not None and not following <= transaction.nonce <= following + NONCES_AHEAD:
+            return GossipVerdict.IGNORE
+        return GossipVerdict.ACCEPT
 
     def new_era(self) -> None:
         """Forget what was refused: reasons may have passed."""

@@ -16,6 +16,7 @@ from yumad.consensus.rules.v1.calls.table import call_named
 from yumad.consensus.transaction import (
     MORTALITY,
     TransactionDomain,
+    decode_transaction,
     encode_transaction,
     sign_transaction,
     transaction_bytes_hash,
@@ -25,6 +26,7 @@ from yumad.daemon import mempool_lanes
 from yumad.daemon.admission import Verdict
 from yumad.daemon.mempool import MAX_PER_SIGNER, NONCES_AHEAD, Mempool
 from yumad.daemon.mempool_lanes import Lane, LaneBounds
+from yumad.protocols.transport import GossipVerdict
 
 DOMAIN = TransactionDomain(Hash32(b"g" * 32), b"fork")
 OTHER_DOMAIN = TransactionDomain(Hash32(b"h" * 32), b"fork")
@@ -222,6 +224,20 @@ def test_refused_hashes_are_bounded_and_forgotten_with_the_era(
     assert pool.admit(refused[3]).code == "malformed_arguments"
 
 
+def test_gossip_gate_judges_before_the_signature_as_admission_would(pool: Mempool, state: FakeState) -> None:
+    def judged(data: bytes) -> GossipVerdict:
+        return pool.judge(decode_transaction(data), transaction_bytes_hash(data), len(data))
+
+    assert judged(paid("alice")) is GossipVerdict.ACCEPT
+    assert judged(signed(0xEE00, [])) is GossipVerdict.REJECT
+    assert judged(signed(0, [DEST, b"x" * 5000])) is GossipVerdict.REJECT
+    assert judged(paid("alice", valid_until=10)) is GossipVerdict.IGNORE
+    state.nonces[key("alice")] = 1
+    pool.admit(paid("alice", 1))
+    assert judged(paid("alice", 1)) is GossipVerdict.IGNORE
+    assert judged(paid("alice", 0)) is GossipVerdict.IGNORE
+
+
 # --- replacement ------------------------------------------------------------------------------------------------------
 
 
@@ -360,7 +376,7 @@ def test_why_waiting_names_the_missing_nonce_the_balance_and_the_builders_reason
     state.balances[key("bob")] = 0
     pool.note_skipped([(skipped.hash, "BlockFull")])
     assert "nonce 0 of the signer comes first" in (pool.why_waiting(gapped.hash) or "")
-    assert "the signer's balance is 0" in (pool.why_waiting(poor.hash) or "")
+    assert "the signer can spend 0" in (pool.why_waiting(poor.hash) or "")
     assert "BlockFull" in (pool.why_waiting(skipped.hash) or "")
     assert pool.why_waiting(Hash32(bytes(32))) is None
 
