@@ -17,8 +17,8 @@ from typing import Final
 
 from ..transport import PeerId
 
-GRACE_SECONDS: Final = 1.0
-"""A pending socket that has spoken is left alone this long: a handshake takes 5 ms, on a busy machine 0.3 s."""
+GRACE_SECONDS: Final = 0.25
+"""A pending socket that has spoken is left alone this long. A handshake takes 5 ms here and two round trips."""
 
 MAX_BANS: Final = 4096
 """Bans remembered; past it the one that ends first is forgotten. A ban names a key, and keys cost nothing."""

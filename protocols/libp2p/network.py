@@ -252,8 +252,7 @@ class Network:
                     if last == 0:
                         raise
         except OSError as error:
-            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-            raise DialFailed(str(address), cause.strerror or str(cause)) from error
+            raise DialFailed(str(address), _explain(error)) from error
         raise DialFailed(str(address), "the name has no address")
 
     async def _serve_outbound(
@@ -351,3 +350,12 @@ class Network:
         if handler is None:
             self._counters.drop("stream without a protocol")
         return handler
+
+
+def _explain(error: OSError) -> str:
+    """What the system said about a failed connect; trio hides it behind one or two layers."""
+    cause: BaseException | None = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    inner = cause if isinstance(cause, OSError) else error
+    return inner.strerror or str(inner)

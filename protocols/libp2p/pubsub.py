@@ -194,13 +194,13 @@ class Pubsub:
                     delay = REOPEN_FIRST
                     await self._write_frames(peer, stream, version)
                 except (NotConnected, StreamRefused, StreamClosed):
-                    # Not an event while the whole connection ends; then the loop ends too.
-                    if self._network.is_connected(peer):
-                        self._counters.drop("gossip stream lost")
+                    pass
                 except Exception as error:
                     self._counters.fault("gossip stream", error)
                 await trio.sleep(delay)
                 delay = min(delay * 2, REOPEN_LAST)
+                # Reached only while the connection lives: its end cancels this task.
+                self._counters.drop("gossip stream lost")
 
     async def _write_frames(self, peer: PeerId, stream: Stream, version: str) -> None:
         outbox = self._outboxes[peer] = Outbox()

@@ -31,7 +31,7 @@ class ReceiveBudget:
         self.total = 0
 
     def take(self, holder: Holder, size: int) -> None:
-        """`size` more bytes wait to be read. When that is too much, the holder or the largest one loses its connection."""
+        """`size` more bytes wait to be read. If too much, the holder or the largest one loses its connection."""
         self._held[holder] = self._held.get(holder, 0) + size
         self.total += size
         if self._held[holder] > self._connection_limit:

@@ -2,8 +2,8 @@
 
     report = await attack_window_overrun(address, protocol=b"/meshsub/1.1.0")
 
-None of them raises because of what the victim does: a refused connection is a fine defence. `ATTACKS` lists all that need
-only the address; `hostile_cases` mixes them with random ones into as many cases as wanted, from a seed.
+None of them raises because of what the victim does: a refused connection is a fine defence. `ATTACKS` lists all that
+need only the address; `hostile_cases` mixes them with random ones into as many cases as wanted, from a seed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Final
 import trio
 from adversary.raw_peer import MESHSUB, RawPeer, line, open_socket, raw_peer
 from libp2p.pubsub.pb import rpc_pb2
-
 from yumad.protocols.libp2p.handshake import HandshakeFailed
 from yumad.protocols.libp2p.negotiation import NegotiationFailed
 from yumad.protocols.libp2p.rpc import encode_varint
@@ -65,8 +64,7 @@ async def _with_peer(
             await script(peer, clock)
             if listening:
                 with trio.move_on_after(0.05):
-                    while not peer.gone:
-                        await trio.sleep(0.01)
+                    await peer.ended.wait()
             clock.dropped = peer.gone
     except (OSError, ChannelClosed, HandshakeFailed, NegotiationFailed):
         clock.dropped = True

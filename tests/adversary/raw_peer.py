@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
-
 from yumad.protocols.libp2p.addresses import parse_address
 from yumad.protocols.libp2p.handshake import Handshake, SecureChannel
 from yumad.protocols.libp2p.identity import identity_from_seed
@@ -42,12 +41,17 @@ class RawPeer:
         self._channel = channel
         self._writing = trio.Lock()
         self._next_id = 1
-        self.gone = False
-        """True once the other side has ended the connection."""
+        self.ended = trio.Event()
+        """Set once the other side has ended the connection."""
         self.received = bytearray()
         """Payload bytes of all streams, in order of arrival."""
         self.resets = 0
         """Streams that the other side has reset."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection is over."""
+        return self.ended.is_set()
 
     async def send(self, kind: int, flags: int, stream_id: int, length: int, body: bytes = b"") -> None:
         """Write one frame; `length` need not be true."""
@@ -61,7 +65,7 @@ class RawPeer:
             async with self._writing:
                 await self._channel.write(data)
         except ChannelClosed:
-            self.gone = True
+            self.ended.set()
 
     def new_id(self) -> int:
         """The next stream number of a dialer."""
@@ -96,7 +100,7 @@ class RawPeer:
             try:
                 pending += await self._channel.read_chunk()
             except ChannelClosed:
-                self.gone = True
+                self.ended.set()
                 return
             while len(pending) >= HEADER.size:
                 _, kind, flags, stream_id, length = HEADER.unpack_from(pending)
@@ -113,7 +117,7 @@ class RawPeer:
     def abort(self) -> None:
         """Cut the connection."""
         self._channel.abort()
-        self.gone = True
+        self.ended.set()
 
 
 @asynccontextmanager

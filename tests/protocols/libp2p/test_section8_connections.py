@@ -1,0 +1,284 @@
+"""LIBP2P section 8, items 4, 7, 11, 12 and 13: slots, redialing, caps and bans, supervision."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import trio
+from adversary.attacks import attack_connect_cycles, attack_silent_sockets, attack_slow_handshakes
+from adversary.hosts import LOOPBACK, accept_all, echo, eventually, make_transport, probe, running, stock_host
+from adversary.raw_peer import open_socket, raw_peer
+from libp2p import new_host
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from multiaddr import Multiaddr
+from yumad.protocols.libp2p.connection_limits import ConnectionLimits
+from yumad.protocols.libp2p.identity import identity_from_seed
+from yumad.protocols.libp2p.reconnect import Reconnector
+from yumad.protocols.transport import DialFailed, TransportError
+
+# --- item 4: the slot is given back -----------------------------------------------------------------------------------
+
+
+async def test_inbound_slots_of_stock_host_are_used_up_for_good() -> None:
+    config = ConnectionConfig(min_connections=0, low_watermark=0, max_connections=6)
+    async with stock_host(gossip=False, config=config) as victim:
+        await attack_connect_cycles(victim.address, 6)
+        await eventually(lambda: not victim.host.get_network().get_connections())
+        report = await attack_connect_cycles(victim.address, 3)
+        assert report.actions == 0  # refused, though nobody is connected
+
+
+async def test_inbound_slots_of_ours_are_free_again_after_each_connection() -> None:
+    victim, honest = make_transport(1, limits=ConnectionLimits(total=6, reserved_outbound=2)), make_transport(2)
+    victim.set_stream_handler("/echo", echo)
+    async with running(victim, honest):
+        report = await attack_connect_cycles(victim.addresses()[0], 100)
+        assert report.actions == 100
+        await eventually(lambda: victim.connected() == ())
+        await probe(honest, victim)
+
+
+# --- items 10 and 11: who gets in -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attack", [attack_silent_sockets, attack_slow_handshakes])
+async def test_held_sockets_do_not_keep_an_honest_dialer_out(attack: Any) -> None:
+    victim, honest = make_transport(1), make_transport(2)
+    victim.set_stream_handler("/echo", echo)
+    async with running(victim, honest) as nursery:
+        nursery.start_soon(attack, victim.addresses()[0])
+        await trio.sleep(0.5)  # the attack is holding its sockets now
+        with trio.fail_after(2):
+            await probe(honest, victim)
+
+
+async def test_cap_per_address_binds_where_loopback_is_not_exempt() -> None:
+    limits = ConnectionLimits(per_address=2, exempt_loopback=False)
+    victim = make_transport(1, limits=limits)
+    dialers = [make_transport(number) for number in (2, 3, 4)]
+    async with running(victim, *dialers):
+        for dialer in dialers[:2]:
+            await dialer.dial(victim.addresses()[0])
+        with pytest.raises(DialFailed):
+            await dialers[2].dial(victim.addresses()[0])
+        assert victim.stats().inbound_refused == {"address cap": 1}
+
+
+async def test_full_host_takes_a_protected_peer_in_place_of_a_stranger() -> None:
+    known = make_transport(9)
+    victim = make_transport(
+        1,
+        limits=ConnectionLimits(total=4, reserved_outbound=1),
+        is_protected=lambda peer: peer == known.local_peer,
+    )
+    strangers = [make_transport(number) for number in (2, 3, 4, 5)]
+    victim.set_stream_handler("/echo", echo)
+    async with running(victim, known, *strangers):
+        for stranger in strangers[:3]:
+            await stranger.dial(victim.addresses()[0])
+        await strangers[3].dial(victim.addresses()[0])
+        await eventually(lambda: strangers[3].connected() == ())  # no stranger displaces another
+        await probe(known, victim)
+        assert known.local_peer in victim.connected()
+        assert len(victim.connected()) == 3
+
+
+async def test_banned_peer_is_dropped_and_refused_both_ways_until_the_ban_ends() -> None:
+    a, b = make_transport(1), make_transport(2)
+    async with running(a, b):
+        await b.dial(a.addresses()[0])
+        await eventually(lambda: a.connected() == (b.local_peer,))
+        a.ban(b.local_peer, 0.5)
+        assert a.is_banned(b.local_peer)
+        assert a.connected() == ()
+        with pytest.raises(DialFailed, match="banned"):
+            await a.dial(b.addresses()[0])
+        await eventually(lambda: b.connected() == ())
+        await b.dial(a.addresses()[0])
+        await eventually(lambda: b.connected() == ())
+        assert a.stats().inbound_refused["banned"] == 1
+        await eventually(lambda: not a.is_banned(b.local_peer))
+        await b.dial(a.addresses()[0])
+        await eventually(lambda: a.connected() == (b.local_peer,))
+
+
+async def test_second_connection_of_one_key_replaces_the_first() -> None:
+    victim = make_transport(1)
+    async with running(victim):
+        address = victim.addresses()[0]
+        async with raw_peer(address, seed=bytes(32)) as first, raw_peer(address, seed=bytes(32)) as second:
+            with trio.fail_after(5):
+                await first.ended.wait()
+            assert not second.gone
+            assert victim.connected() == (identity_from_seed(bytes(32)).peer,)
+            assert victim.stats().connections == 1
+
+
+async def test_both_sides_dialing_at_once_end_up_connected() -> None:
+    a, b = make_transport(1), make_transport(2)
+    a.set_stream_handler("/echo", echo)
+    b.set_stream_handler("/echo", echo)
+    async with running(a, b):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.dial, b.addresses()[0])
+            nursery.start_soon(b.dial, a.addresses()[0])
+        for _ in range(20):
+            await probe(a, b)
+            await probe(b, a)
+        assert a.connected() == (b.local_peer,)
+
+
+# --- item 7: redialing ------------------------------------------------------------------------------------------------
+
+
+async def test_failed_dial_blocks_stock_for_a_minute_and_ours_not_at_all() -> None:
+    seed = bytes((7,)) * 32
+    peer = identity_from_seed(seed).peer
+    listener = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener[0].socket.getsockname()[1]
+    listener[0].socket.close()
+    address = f"/ip4/127.0.0.1/tcp/{port}"
+
+    dialer = new_host(connection_config=ConnectionConfig(min_connections=0, low_watermark=0))
+    dialer.get_network().retry_config = RetryConfig(max_retries=0)
+    ours = make_transport(3)
+    async with dialer.run([Multiaddr(LOOPBACK)]), running(ours):
+        info = info_from_p2p_addr(Multiaddr(f"{address}/p2p/{peer}"))
+        with pytest.raises(Exception, match="unable to connect"):
+            await dialer.connect(info)
+        with pytest.raises(DialFailed, match="refused"):
+            await ours.dial(f"{address}/p2p/{peer}")
+        target = make_transport(int.from_bytes(seed, "big"), listen=[address])
+        async with running(target):
+            assert target.local_peer == peer
+            with pytest.raises(Exception, match="negative cache"):
+                await dialer.connect(info)
+            assert await ours.dial(f"{address}/p2p/{peer}") == peer
+
+
+async def test_reconnector_finds_a_peer_that_starts_late_and_one_that_restarts() -> None:
+    listener = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    address = f"/ip4/127.0.0.1/tcp/{listener[0].socket.getsockname()[1]}"
+    listener[0].socket.close()
+    ours = make_transport(1)
+    late = make_transport(2, listen=[address])
+    async with running(ours) as nursery:
+        reconnector = Reconnector(ours, random.Random(1))
+        assert reconnector.want(f"{address}/p2p/{late.local_peer}") == late.local_peer
+        nursery.start_soon(reconnector.run)
+        await trio.sleep(0.6)
+        async with running(late):
+            await eventually(lambda: ours.connected() == (late.local_peer,))
+        await eventually(lambda: ours.connected() == ())
+        async with running(make_transport(2, listen=[address])):
+            await eventually(lambda: ours.connected() == (late.local_peer,))
+
+
+async def test_dial_reports_why_it_failed() -> None:
+    ours, other = make_transport(1), make_transport(2)
+    async with running(ours, other):
+        for address, reason in (
+            ("/ip4/127.0.0.1/tcp/1/p2p/nonsense", "base58 digits"),
+            (f"/ip4/300.0.0.1/tcp/1/p2p/{other.local_peer}", "300.0.0.1"),
+            (other.addresses()[0].rpartition("/p2p/")[0], "does not end in"),
+            (ours.addresses()[0], "this peer itself"),
+            (other.addresses()[0].replace(other.local_peer, make_transport(5).local_peer), "another peer than"),
+        ):
+            with pytest.raises(DialFailed, match=reason):
+                await ours.dial(address)
+
+
+# --- item 12: supervision ---------------------------------------------------------------------------------------------
+
+
+async def test_taken_port_is_one_clear_error() -> None:
+    first = make_transport(1)
+    async with running(first):
+        second = make_transport(2, listen=[first.addresses()[0].rpartition("/p2p/")[0]])
+        with pytest.raises(TransportError, match="the port is taken by another process"):
+            await second.run()
+
+
+async def test_escaped_exception_restarts_ours_on_the_same_port(monkeypatch) -> None:
+    ours, other = make_transport(1), make_transport(2)
+    ours.set_stream_handler("/echo", echo)
+    seen: list[bytes] = []
+    ours.subscribe("t", accept_all(seen))
+    other.subscribe("t", accept_all([]))
+    monkeypatch.setattr("yumad.protocols.libp2p.host.RESTART_DELAY", 0.05)
+    async with running(ours, other):
+        address = ours.addresses()
+        await probe(other, ours)
+        nursery = ours._network._nursery
+        assert nursery is not None
+
+        async def escape() -> None:
+            raise RuntimeError("escaped")
+
+        nursery.start_soon(escape)
+        await eventually(lambda: other.connected() == ())
+        await eventually(lambda: ours._network.is_open)
+        assert ours.addresses() == address
+        await probe(other, ours)
+        await eventually(lambda: other.mesh_peers("t") != ())
+        await other.publish("t", b"after the restart")
+        await eventually(lambda: seen == [b"after the restart"])
+
+
+async def test_exceptions_that_keep_escaping_end_the_run_with_the_cause(monkeypatch) -> None:
+    monkeypatch.setattr("yumad.protocols.libp2p.host.RESTART_DELAY", 0.01)
+    ours = make_transport(1)
+
+    def start_broken(nursery: trio.Nursery) -> None:
+        raise RuntimeError("always broken")
+
+    monkeypatch.setattr(ours._pubsub, "start", start_broken)
+    with pytest.raises(TransportError, match="failed 4 times within 60 s"):
+        await ours.run()
+
+
+async def test_stop_under_gossip_traffic_raises_nothing() -> None:
+    for _ in range(3):
+        transports = [make_transport(number) for number in (1, 2, 3)]
+        for transport in transports:
+            transport.subscribe("t", accept_all([]))
+        async with running(*transports) as nursery:
+            for other in transports[1:]:
+                await other.dial(transports[0].addresses()[0])
+
+            async def chatter(number: int, transports: list[Any] = transports) -> None:
+                while True:
+                    await transports[number].publish("t", random.randbytes(2000))
+
+            for number in range(3):
+                nursery.start_soon(chatter, number)
+            await trio.sleep(0.3)
+            started = trio.current_time()
+        assert trio.current_time() - started < 1
+
+
+async def test_handler_that_ignores_its_stream_end_does_not_hold_up_the_stop() -> None:
+    ours = make_transport(1)
+
+    async def stubborn(stream: Any) -> None:
+        with trio.CancelScope(shield=True):
+            await stream.write_all(bytes(1_000_000))
+
+    ours.set_stream_handler("/stubborn", stubborn)
+    async with running(ours), raw_peer(ours.addresses()[0], listening=False) as peer:
+        await peer.open_stream(b"/stubborn")
+        await trio.sleep(0.2)
+        started = trio.current_time()
+    assert trio.current_time() - started < 1
+
+
+async def test_socket_that_is_closed_at_once_is_harmless() -> None:
+    ours = make_transport(1)
+    async with running(ours):
+        for _ in range(50):
+            stream = await open_socket(ours.addresses()[0])
+            stream.socket.close()
+        await eventually(lambda: ours.stats().inbound_refused.get("closed before a word", 0) >= 40)
