@@ -282,15 +282,19 @@ def _alter_chunk(path: Path, column: str, chunk: int) -> None:
 def test_kill_minus_nine_in_forty_rounds_never_tears_a_state_or_leaves_a_gap(tmp_path, make):
     path = tmp_path / "chain.db"
     make.factory().create(path)
-    chance = random.Random(4)
-    reached = 0
+    chance, reached = random.Random(4), 0
     for _ in range(40):
+        read_end, write_end = os.pipe()
         child = os.fork()
         if child == 0:
-            _write_until_killed(path, make)
-        time.sleep(chance.uniform(0.02, 0.12))
+            _write_until_killed(path, make, write_end)
+        os.close(write_end)
+        for _ in range(chance.randrange(1, 12)):
+            assert os.read(read_end, 1) == b"."
+        time.sleep(chance.uniform(0, 0.004))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(read_end)
         store = ChainStore.open(path, make.genesis)
         height = store.finalised().height
         assert height >= reached
@@ -302,17 +306,18 @@ def test_kill_minus_nine_in_forty_rounds_never_tears_a_state_or_leaves_a_gap(tmp
             assert store.block_bytes(height) is not None
         reached = height
         store._database.close()
-    assert reached > 40
+    assert reached > 100
 
 
-def _write_until_killed(path: Path, make) -> None:
+def _write_until_killed(path: Path, make, progress: int) -> None:
     """The child: replay the known chain to the stored height, then go on, a batch of 1, 2 or 3 blocks a commit."""
     try:
         factory = make.factory()
         store = ChainStore.open(path, make.genesis)
         while factory.height < store.finalised().height:
             factory.block()
-        while factory.height < 3000:
+        while True:
+            os.write(progress, b".")
             factory.finalise(store, 1 + factory.height % 3)
     finally:
         os._exit(1)

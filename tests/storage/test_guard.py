@@ -359,11 +359,14 @@ def test_kill_minus_nine_never_loses_a_vote_that_left_or_stores_a_conflict(tmp_p
         if child == 0:
             _vote_until_killed(path, make, round_number, write_end)
         os.close(write_end)
-        time.sleep(chance.uniform(0.01, 0.06))
+        records = b""
+        while len(records) < 40 * chance.randrange(1, 20):
+            records += os.read(read_end, 40)
+        time.sleep(chance.uniform(0, 0.004))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         with os.fdopen(read_end, "rb") as sent:
-            records = sent.read()
+            records += sent.read()
         for at in range(0, len(records) // 40 * 40, 40):  # whole records only: a torn write did not leave
             kind, view = records[at], int.from_bytes(records[at + 1 : at + 8], "big")
             content = records[at + 8 : at + 40]
