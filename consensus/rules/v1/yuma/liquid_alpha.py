@@ -132,9 +132,9 @@ def exponential_array(values: Q32Array) -> Q32Array:
     if int(powers.max(initial=0)) > EXPONENT_LIMIT:
         np.minimum(powers, EXPONENT_LIMIT, out=powers)
     result = exponential_series(powers)
-    result[powers == ONE] = E_BITS
     negative = values < 0
     result[negative] = reciprocal(result[negative])
+    result[values == ONE] = E_BITS  # only +1 is special: -1 lies on the series
     return result
 
 
