@@ -17,6 +17,7 @@ from ..consensus.authority import AuthoritySet, decode_authority_set
 from ..consensus.certificate import Certificate
 from ..consensus.effects import BlockRef
 from ..consensus.header import Header
+from ..consensus.header import block_hash as header_hash
 from ..consensus.restart_file import RestartFile
 from ..consensus.state.changes import merge_changes
 from ..consensus.state.state import State
@@ -25,7 +26,7 @@ from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Slot
 from .certificates import keep_certificates
 from .database import CACHE_BYTES, Database, Durability, Schema, StorageError, Transaction
 from .final_blocks import TABLES as BLOCK_TABLES
-from .final_blocks import FinalBlocks, insert_block, insert_era
+from .final_blocks import FinalBlocks, damaged, insert_block, insert_era
 from .recovery import TABLES as RESTART_TABLES
 from .recovery import RestartLog
 from .state_tables import TABLES as STATE_TABLES
@@ -85,7 +86,7 @@ class EraRecord:
 class ChainStore(FinalBlocks):
     """The open chain database of one chain. Synchronous; any thread may call, one at a time writes."""
 
-    def __init__(self, database: Database, genesis_hash: Hash32) -> None:
+    def __init__(self, database: Database, genesis_hash: Hash32, *, read_only: bool = False) -> None:
         """Use `ChainStore.open`."""
         super().__init__(database)
         self.path = database.path
@@ -102,7 +103,9 @@ class ChainStore(FinalBlocks):
         self._state_tables = StateTables(database)
         self._restarts = RestartLog(database, genesis_hash)
         self._finalised = self._read_finalised()
-        self.set_meta("clean", b"\x00")
+        self._read_only = read_only
+        if not read_only:
+            self.set_meta("clean", b"\x00")
 
     @classmethod
     def create(
@@ -139,14 +142,21 @@ class ChainStore(FinalBlocks):
         Database.create(path, _SCHEMA, fill)
 
     @classmethod
-    def open(cls, path: Path, genesis_hash: Hash32, durability: Durability = Durability.FULL) -> ChainStore:
-        """The existing database of the chain `genesis_hash`.
+    def open(
+        cls,
+        path: Path,
+        genesis_hash: Hash32,
+        durability: Durability = Durability.FULL,
+        *,
+        read_only: bool = False,
+    ) -> ChainStore:
+        """The existing database of the chain `genesis_hash`; `read_only` beside a process that writes it.
 
         Raises StorageError when it is missing, damaged, newer than this program or of another chain.
         """
-        database = Database.open(path, _SCHEMA, durability=durability, cache_bytes=CACHE_BYTES)
+        database = Database.open(path, _SCHEMA, durability=durability, cache_bytes=CACHE_BYTES, read_only=read_only)
         try:
-            return cls(database, genesis_hash)
+            return cls(database, genesis_hash, read_only=read_only)
         except BaseException:
             database.close()
             raise
@@ -157,13 +167,13 @@ class ChainStore(FinalBlocks):
 
         Raises StorageError when there is none.
         """
-        database = Database.open(path, _SCHEMA)
+        database = Database.open(path, _SCHEMA, read_only=True)
         try:
             row = database.one("SELECT value FROM meta WHERE name = 'genesis_hash'")
         finally:
             database.close()
         if row is None:
-            raise _damaged(path, "its genesis hash is missing")
+            raise damaged(path, "its genesis hash is missing")
         return Hash32(bytes(row[0]))
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -252,7 +262,8 @@ class ChainStore(FinalBlocks):
     def close(self) -> None:
         """Note that the end was clean, and close."""
         try:
-            self.set_meta("clean", b"\x01")
+            if not self._read_only:
+                self.set_meta("clean", b"\x01")
         except StorageError:
             pass  # a disk that failed before: the next start checks everything, as it must
         self._database.close()
@@ -276,7 +287,7 @@ class ChainStore(FinalBlocks):
             return self._finalised.header.state_root
         root = self.meta("genesis_state_root")
         if root is None:
-            raise _damaged(self.path, "its genesis state root is missing")
+            raise damaged(self.path, "its genesis state root is missing")
         return Hash32(root)
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -338,7 +349,7 @@ class ChainStore(FinalBlocks):
         """Canonical bytes of the chain spec."""
         data = self.meta("spec")
         if data is None:
-            raise _damaged(self.path, "its chain spec is missing")
+            raise damaged(self.path, "its chain spec is missing")
         return data
 
     def meta(self, name: str) -> bytes | None:
@@ -353,7 +364,7 @@ class ChainStore(FinalBlocks):
     def _number(self, name: str) -> int:
         value = self.meta(name)
         if value is None or len(value) != 8:
-            raise _damaged(self.path, f"its {name} is missing")
+            raise damaged(self.path, f"its {name} is missing")
         return int.from_bytes(value, "big")
 
     def _read_finalised(self) -> FinalisedPoint:
@@ -362,8 +373,8 @@ class ChainStore(FinalBlocks):
             return FinalisedPoint(None, self.genesis_hash, Height(0), View(0), Era(0), None)
         height, block_hash, view, era = stored
         header, certificate = self.header(height), self.certificate(height)
-        if header is None or certificate is None or self.block_hash(height) != block_hash:
-            raise _damaged(self.path, f"its finalised block {height} is not there")
+        if header is None or certificate is None or header_hash(header) != block_hash:
+            raise damaged(self.path, f"its finalised block {height} is not there")
         return FinalisedPoint(header, Hash32(block_hash), Height(height), View(view), Era(era), certificate)
 
 
@@ -375,15 +386,8 @@ def stored_genesis_hash(path: Path) -> Hash32:
     finally:
         database.close()
     if row is None or len(row[0]) != 32:
-        raise _damaged(path, "its genesis hash is missing")
+        raise damaged(path, "its genesis hash is missing")
     return Hash32(bytes(row[0]))
-
-
-def _damaged(path: Path, reason: str) -> StorageError:
-    return StorageError(
-        f"{path} is damaged: {reason}",
-        remedy="restore it from a backup, or delete the chain folder to sync anew (keep `authority/`)",
-    )
 
 
 def _set_meta(transaction: Transaction, name: str, value: bytes) -> None:

@@ -121,7 +121,9 @@ class Transaction:
 class Database:
     """An open file. Calls are synchronous and may come from any thread: writer and reader each have a lock."""
 
-    def __init__(self, path: Path, schema: Schema, durability: Durability, cache_bytes: int) -> None:
+    def __init__(
+        self, path: Path, schema: Schema, durability: Durability, cache_bytes: int, *, read_only: bool = False
+    ) -> None:
         """Use `Database.open` or `Database.create`."""
         self.path = path
         self._schema = schema
@@ -132,8 +134,10 @@ class Database:
         with _named(path, "open the file"):
             self._writer = _connect(path)
             try:
+                self._check_kind()  # before anything is set: a file of something else stays untouched
                 _tune(self._writer, durability, cache_bytes)
-                self._check_kind()
+                if read_only:
+                    self._writer.execute("PRAGMA query_only = 1")
                 self._migrate()
                 self._reader = _connect(path)
                 _tune(self._reader, durability, SMALL_CACHE_BYTES)
@@ -152,7 +156,8 @@ class Database:
             raise StorageError(f"{path} exists already", remedy="open it, or move it away first")
         fresh = path.with_name(path.name + ".new")
         with _named(path, "create the file"):
-            for leftover in (fresh, *_sidecars(fresh)):
+            # A log without its file is replayed into whatever file comes next under that name.
+            for leftover in (fresh, *sidecars(fresh), *sidecars(path)):
                 leftover.unlink(missing_ok=True)
             connection = _connect(fresh, create=True)
             try:
@@ -180,14 +185,15 @@ class Database:
         *,
         durability: Durability = Durability.FULL,
         cache_bytes: int = SMALL_CACHE_BYTES,
+        read_only: bool = False,
     ) -> Database:
-        """The existing file, migrated to this program's version.
+        """The existing file, migrated to this program's version; `read_only` leaves a file in use by others as it is.
 
         Raises StorageError when it is missing, of another kind, newer than this program, or unusable.
         """
         if not path.exists():
             raise StorageError(f"{path}: no {schema.kind} here", remedy="check --home")
-        return cls(path, schema, durability, cache_bytes)
+        return cls(path, schema, durability, cache_bytes, read_only=read_only)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -245,7 +251,7 @@ class Database:
 
     def size_bytes(self) -> int:
         """Bytes on disk of the file and its log."""
-        return sum(part.stat().st_size for part in (self.path, *_sidecars(self.path)) if part.exists())
+        return sum(part.stat().st_size for part in (self.path, *sidecars(self.path)) if part.exists())
 
     def close(self) -> None:
         """Flush the log into the file and close. Never raises: the commits are durable already."""
@@ -330,5 +336,6 @@ def _tune(connection: sqlite3.Connection, durability: Durability, cache_bytes: i
     connection.execute("PRAGMA trusted_schema = 0")
 
 
-def _sidecars(path: Path) -> tuple[Path, Path]:
-    return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")
+def sidecars(path: Path) -> tuple[Path, ...]:
+    """Files the engine keeps beside a database file."""
+    return tuple(path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal"))

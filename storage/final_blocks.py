@@ -5,7 +5,9 @@ Everything is keyed by height. A block's two parts lie apart because headers sta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..consensus import cbor
 from ..consensus.authority import AuthoritySet, encode_authority_set
@@ -14,11 +16,13 @@ from ..consensus.certificate import Certificate, decode_certificate, encode_cert
 from ..consensus.effects import BlockRef
 from ..consensus.evidence import Evidence, decode_evidence, encode_evidence
 from ..consensus.header import Header, decode_header, encode_header
-from ..consensus.types import Era, Hash32, Height
-from .database import Database, Transaction
+from ..consensus.types import Era, Hash32, Height, YumadError
+from .database import Database, StorageError, Transaction
 
 if TYPE_CHECKING:
     from ..consensus.working_chain import FinalisedBlock
+
+T = TypeVar("T")
 
 TABLES: Final = (
     "CREATE TABLE header (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, bytes BLOB NOT NULL)",
@@ -45,14 +49,17 @@ class FinalBlocks:
     def header(self, height: Height) -> Header | None:
         """Header of a final block."""
         data = self._bytes("SELECT bytes FROM header WHERE height = ?", height)
-        return None if data is None else decode_header(data)
+        return None if data is None else self._decoded(decode_header, data, f"the header of block {height}")
 
     def headers(self, start: Height, count: int) -> list[Header]:
         """Up to `count` (at most MAX_HEADERS) headers from `start` on, contiguous."""
         rows = self._database.all(
             "SELECT bytes FROM header WHERE height >= ? ORDER BY height LIMIT ?", (start, min(count, MAX_HEADERS))
         )
-        return [decode_header(row[0]) for row in rows]
+        return [
+            self._decoded(decode_header, row[0], f"the header of block {height}")
+            for height, row in enumerate(rows, start=start)
+        ]
 
     def height_of(self, block_hash: Hash32) -> Height | None:
         """Height of a final block by its hash."""
@@ -74,21 +81,36 @@ class FinalBlocks:
     def body(self, height: Height) -> Body | None:
         """Body of a final block, where kept."""
         data = self._bytes("SELECT bytes FROM body WHERE height = ?", height)
-        return None if data is None else decode_body(data)
+        return None if data is None else self._decoded(decode_body, data, f"the body of block {height}")
 
     def certificate(self, height: Height) -> Certificate | None:
         """Finality certificate of exactly this block, where kept: boundaries, each 64th, the last 256."""
         data = self._bytes("SELECT bytes FROM certificate WHERE height = ?", height)
-        return None if data is None else decode_certificate(data)
+        return None if data is None else self._decoded(decode_certificate, data, f"the certificate of block {height}")
 
     def included_evidence(self) -> list[tuple[Height, Evidence]]:
         """Evidence in final blocks, oldest first, with the height of its inclusion."""
         rows = self._database.all("SELECT height, bytes FROM evidence ORDER BY height, bytes LIMIT 10000")
         return [(Height(height), decode_evidence(data)) for height, data in rows]
 
+    def _decoded(self, decode: Callable[[bytes], T], data: bytes, what: str) -> T:
+        """What was written here decodes; if it does not, the file is damaged and not the sender to blame."""
+        try:
+            return decode(data)
+        except YumadError as error:
+            raise damaged(self._database.path, f"{what} does not decode ({error.message})") from error
+
     def _bytes(self, query: str, height: Height) -> bytes | None:
         row = self._database.one(query, (height,))
         return None if row is None else bytes(row[0])
+
+
+def damaged(path: Path, reason: str) -> StorageError:
+    """The error for a chain database that is not what was written."""
+    return StorageError(
+        f"{path} is damaged: {reason}",
+        remedy="restore it from a backup, or delete the chain folder to sync anew (keep `authority/`)",
+    )
 
 
 def insert_block(transaction: Transaction, block: FinalisedBlock, certificate: Certificate | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ..consensus.types import Micros
-from .database import Database, Durability, Row, Schema, StorageError, Transaction
+from .database import Database, Durability, Row, Schema, StorageError, Transaction, sidecars
 
 MAX_PEERS: Final = 4096
 """At 300 bytes each about a megabyte; more addresses than a peer can try in a day."""
@@ -129,7 +129,7 @@ def open_disposable(path: Path, schema: Schema) -> Database:
             return Database.open(path, schema, durability=Durability.NORMAL)
         except StorageError as unusable:
             try:
-                for part in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+                for part in (path, *sidecars(path)):
                     part.unlink(missing_ok=True)
             except OSError:
                 raise unusable from None  # not the file but the folder is the problem

@@ -259,6 +259,56 @@ def test_full_disk_while_finalising_is_one_clear_error_and_damages_nothing(chain
     assert store.load_state().root() == good.header.state_root
 
 
+def test_read_only_opening_beside_a_writer_reads_and_changes_nothing(chain_path, factory, make):
+    writer = ChainStore.open(chain_path, make.genesis)
+    factory.finalise(writer, 3)
+    reader = ChainStore.open(chain_path, make.genesis, read_only=True)
+    assert reader.finalised().height == 3
+    assert reader.verify_columns() is None
+    with pytest.raises(StorageError, match="cannot be written"):
+        reader.set_meta("x", b"")
+    reader.close()
+    factory.finalise(writer, 1)
+    writer._database.close()
+    assert not ChainStore.open(chain_path, make.genesis).closed_cleanly
+
+
+def test_altered_header_and_body_are_damage_by_name(chain_path, factory, make):
+    store = ChainStore.open(chain_path, make.genesis)
+    factory.finalise(store, 5)
+    store.close()
+    connection = sqlite3.connect(chain_path)
+    connection.execute("UPDATE header SET bytes = x'8000' WHERE height = 3")
+    connection.execute("UPDATE body SET bytes = x'00' WHERE height = 4")
+    connection.commit()
+    store = ChainStore.open(chain_path, make.genesis)
+    with pytest.raises(StorageError, match="the header of block 3 does not decode"):
+        store.header(Height(3))
+    with pytest.raises(StorageError, match="the header of block 3 does not decode"):
+        store.headers(Height(2), 3)
+    with pytest.raises(StorageError, match="the body of block 4 does not decode"):
+        store.body(Height(4))
+    store.close()
+    connection.execute("UPDATE header SET bytes = (SELECT bytes FROM header WHERE height = 2) WHERE height = 5")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StorageError, match="its finalised block 5 is not there"):
+        ChainStore.open(chain_path, make.genesis)
+
+
+def test_log_left_by_a_deleted_database_is_not_replayed_into_a_new_one(chain_path, factory, make):
+    store = ChainStore.open(chain_path, make.genesis)
+    factory.finalise(store, 3)
+    log = chain_path.with_name("chain.db-wal").read_bytes()
+    store.close()
+    chain_path.unlink()
+    chain_path.with_name("chain.db-wal").write_bytes(log)
+    make.factory().create(chain_path)
+    store = ChainStore.open(chain_path, make.genesis)
+    assert store.finalised().height == 0
+    assert store.verify_columns() is None
+
+
 def test_unclean_stop_is_noticed_at_the_next_open(chain_path, make):
     store = ChainStore.open(chain_path, make.genesis)
     store._database.close()  # as a killed process leaves it
