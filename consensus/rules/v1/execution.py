@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ...state.column import StateOverflowError
 from ...transaction import (
     MORTALITY,
     Transaction,
@@ -22,7 +23,7 @@ from .balances import debit, free_balance
 from .budgets import Budget, transaction_weight
 from .calls.call import Arguments, Call, decode_arguments
 from .calls.table import call_numbered
-from .errors import CallError
+from .errors import CallError, ErrorCode
 
 if TYPE_CHECKING:
     from ...state.state import State
@@ -156,6 +157,9 @@ def _run(
     except CallError as error:
         state.rollback(mark)
         return int(error.number), ()
+    except StateOverflowError:  # an amount at the end of 64 bits: the column refuses it, and so the call fails
+        state.rollback(mark)
+        return int(ErrorCode.Overflow), ()
     state.commit(mark)
     return 0, tuple(events)
 

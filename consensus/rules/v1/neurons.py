@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ...types import AccountId, Uid
 from .schema import HOTKEYS, NEURON_STRIDE, NEURONS, mechanism_columns
-from .stakes import hotkey_owner
 from .subnets import neuron_count, owner, owner_hotkey, parameter
 
 if TYPE_CHECKING:
@@ -46,8 +45,19 @@ def hotkey_of(state: State, netuid: int, uid: int) -> AccountId:
 
 def hotkeys_of(state: State, netuid: int) -> list[AccountId]:
     """Hotkeys of a subnet by uid."""
-    table = state.key_table(HOTKEYS)
-    return [AccountId(table.key(row - 1)) for row in neuron_array(state, netuid, "hotkey").tolist()]
+    return _accounts_of(state, netuid, "hotkeys/key")
+
+
+def owners_of(state: State, netuid: int) -> list[AccountId]:
+    """The coldkey behind each uid of a subnet."""
+    return _accounts_of(state, netuid, "hotkeys/owner")
+
+
+def _accounts_of(state: State, netuid: int, column: str) -> list[AccountId]:
+    """A 32-byte column of the hotkey table for every uid, gathered at once: an epoch asks for 256 of them."""
+    rows = neuron_array(state, netuid, "hotkey").astype(np.int64) - 1
+    packed = state.array(column)[rows].tobytes()
+    return [AccountId(packed[at : at + 32]) for at in range(0, len(packed), 32)]
 
 
 def choose_slot(state: State, netuid: int, block: int) -> Uid | None:
@@ -77,8 +87,7 @@ def immortal_uids(state: State, netuid: int) -> list[int]:
     """Uids that are never replaced: the owner coldkey's oldest, the owner hotkey always among them."""
     coldkey, first_hotkey = owner(state, netuid), owner_hotkey(state, netuid)
     registered = neuron_array(state, netuid, "registered_at").tolist()
-    hotkeys = hotkeys_of(state, netuid)
-    owned = [uid for uid, hotkey in enumerate(hotkeys) if hotkey_owner(state, hotkey) == coldkey]
+    owned = [uid for uid, holder in enumerate(owners_of(state, netuid)) if holder == coldkey]
     limit = parameter(state, netuid, "immune_owner_uids_limit")
     kept = sorted(owned, key=lambda uid: (registered[uid], uid))[:limit]
     owner_uid = uid_of(state, netuid, first_hotkey)

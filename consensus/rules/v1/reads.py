@@ -17,7 +17,7 @@ from .authorities import describe_authority, era_hotkeys
 from .balances import current_height, free_balance
 from .calls.call import Argument, ArgumentKind
 from .hyperparameters import GLOBAL, SUBNET
-from .neurons import hotkeys_of, neuron_array
+from .neurons import hotkeys_of, neuron_array, owners_of
 from .schedule import blocks_until_automatic_epoch, due
 from .schema import AUTHORITIES, HOTKEYS, POSITIONS
 from .stakes import ROOT, hotkey_owner, hotkey_stake
@@ -221,8 +221,10 @@ def metagraph(state: State, netuid: int) -> dict[str, Any]:
         for name in ("last_update", "incentive", "weight_count", "bond_count")
     }
     neurons = []
-    for uid, hotkey in enumerate(hotkeys_of(state, netuid)):
-        neuron: dict[str, Any] = {"uid": uid, "hotkey": bytes(hotkey), "coldkey": hotkey_owner(state, hotkey)}
+    for uid, (hotkey, coldkey) in enumerate(
+        zip(hotkeys_of(state, netuid), owners_of(state, netuid), strict=True)
+    ):
+        neuron: dict[str, Any] = {"uid": uid, "hotkey": bytes(hotkey), "coldkey": bytes(coldkey)}
         neuron |= {"stake": alpha[uid], "root_stake": tao[uid], "total_stake": alpha[uid] + ((tao[uid] * weight) >> 32)}
         neuron |= {name: values[uid] for name, values in columns.items()}
         neuron["active"], neuron["permit"] = bool(neuron["active"]), bool(neuron["permit"])

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from ...types import Netuid
 from ..interface import EpochSummary, Event
 from .events import EventKind, event
-from .neurons import hotkeys_of, neuron_array, uid_of
+from .neurons import hotkeys_of, neuron_array, owners_of, uid_of
 from .schedule import process_slots
 from .schema import NEURON_STRIDE
-from .stakes import ROOT, credit_owners, hotkey_owner, stake_key
+from .stakes import ROOT, credit_owners, stake_key
 from .subnets import (
     global_parameter,
     mechanism_split,
@@ -85,7 +85,8 @@ def stake_vectors(state: State, netuid: int) -> tuple[NDArray[np.uint64], NDArra
     hotkeys = hotkeys_of(state, netuid)
 
     def stakes_on(where: int) -> NDArray[np.uint64]:
-        rows = [table.find(stake_key(where, hotkey)) for hotkey in hotkeys]
+        prefix = stake_key(where, b"")
+        rows = [table.find(prefix + hotkey) for hotkey in hotkeys]
         return np.array([0 if row is None else amounts.item(row) for row in rows], dtype=np.uint64)
 
     return stakes_on(netuid), stakes_on(ROOT)
@@ -156,17 +157,16 @@ def _pay(state: State, netuid: int, result: SubnetEpoch, emission: int) -> tuple
     a theorem, so that no arithmetic can mint.
     """
     server, validator = result.server_emission.tolist(), result.validator_emission.tolist()
+    hotkeys, owners = hotkeys_of(state, netuid), owners_of(state, netuid)
     credits = []
     left, server_total, validator_total = emission, 0, 0
-    for hotkey, for_work, for_judging in zip(hotkeys_of(state, netuid), server, validator, strict=True):
+    for hotkey, owner, for_work, for_judging in zip(hotkeys, owners, server, validator, strict=True):
         for_work = min(for_work, left)
         for_judging = min(for_judging, left - for_work)
         left -= for_work + for_judging
         server_total += for_work
         validator_total += for_judging
         if for_work or for_judging:
-            owner = hotkey_owner(state, hotkey)
-            assert owner is not None, "a registered hotkey has an owner"
             credits.append((hotkey, owner, for_work + for_judging))
     if credits:
         credit_owners(state, netuid, credits)

@@ -1,0 +1,173 @@
+"""Administrative orders: signatures, nonce, bounds and windows (DESIGN decision 8, YUMA section 8)."""
+
+import pytest
+from dev_chain import ADMINS, DevChain, account, dev_spec, subnet
+
+from yumad.consensus.rules.v1.calls.admin import ORDERS
+from yumad.consensus.rules.v1.hyperparameters import GLOBAL, SUBNET
+from yumad.consensus.rules.v1.subnets import parameter
+
+
+@pytest.fixture
+def chain() -> DevChain:
+    started = DevChain()
+    started.skip(1)
+    return started
+
+
+def test_every_parameter_has_an_order_with_its_own_number() -> None:
+    assert len({order.number for order in ORDERS}) == len(ORDERS) == len(SUBNET) + len(GLOBAL)
+    assert all(order.number >> 8 == 0x0F for order in ORDERS)
+
+
+def test_order_of_enough_admins_sets_a_parameter_and_uses_up_its_nonce(chain: DevChain) -> None:
+    assert chain.command("sudo_set_kappa", 1, 40_000) == "ok"
+    assert parameter(chain.state, 1, "kappa") == 40_000
+    assert chain.state.read("chain/admin_nonce", 0) == 1
+
+
+def test_global_order_sets_the_networks_parameter(chain: DevChain) -> None:
+    assert chain.command("sudo_set_stake_threshold", 5) == "ok"
+    assert chain.state.read("global/stake_threshold", 0) == 5
+
+
+def test_order_may_be_signed_by_all_admins(chain: DevChain) -> None:
+    assert chain.command("sudo_set_kappa", 1, 1, admins=ADMINS) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"admins": ADMINS[:1]}, "BadOrigin"),
+        ({"admins": ("admin-0", "mallory")}, "BadOrigin"),
+        ({"admins": ("admin-0", "admin-0")}, "BadOrigin"),
+        ({"nonce": 1}, "AdminNonceMismatch"),
+        ({"valid_until": 1}, "AdminCallExpired"),
+    ],
+)
+def test_order_without_authority_fails(chain: DevChain, fields: dict[str, object], error: str) -> None:
+    assert chain.command("sudo_set_kappa", 1, 1, **fields) == error
+    assert parameter(chain.state, 1, "kappa") == 32_767
+    assert chain.state.read("chain/admin_nonce", 0) == 0
+
+
+def test_order_with_a_signature_over_other_arguments_fails(chain: DevChain) -> None:
+    number, values, nonce, until, pairs = chain.order("sudo_set_kappa", 1, 1)
+    assert chain.attempt("alice", "admin.execute", number, [1, 2], nonce, until, pairs) == "BadOrigin"
+
+
+def test_order_is_not_good_twice(chain: DevChain) -> None:
+    order = chain.order("sudo_set_kappa", 1, 1)
+    assert chain.attempt("alice", "admin.execute", *order) == "ok"
+    assert chain.attempt("bob", "admin.execute", *order) == "AdminNonceMismatch"
+
+
+def test_order_of_an_unknown_number_fails(chain: DevChain) -> None:
+    from yumad.consensus.dev_accounts import dev_keypair
+    from yumad.consensus.rules.v1.calls.admin import order_digest
+
+    message = order_digest(chain.genesis, 0x0FFF, [1], 0, 100)
+    pairs = sorted([account(name), dev_keypair(name).sign(message)] for name in ADMINS[:2])
+    assert chain.attempt("alice", "admin.execute", 0x0FFF, [1], 0, 100, pairs) == "AdminCallUnknown"
+
+
+@pytest.mark.parametrize("values", [(1,), (1, 2, 3), (1, b"x"), (1, True), (1, None), (1, [2])])
+def test_order_with_arguments_of_another_form_fails(chain: DevChain, values: tuple[object, ...]) -> None:
+    assert chain.command("sudo_set_kappa", *values) == "AdminArgumentsMalformed"
+
+
+def test_network_without_admin_keys_is_immutable() -> None:
+    chain = DevChain(dev_spec(admin_keys=(), admin_threshold=0))
+    assert chain.command("sudo_set_kappa", 1, 1) == "BadOrigin"
+    assert chain.command("sudo_set_kappa", 1, 1, admins=()) == "BadOrigin"
+
+
+@pytest.mark.parametrize("entry", SUBNET, ids=lambda entry: entry.name)
+def test_subnet_parameter_outside_its_bounds_is_refused(chain: DevChain, entry: object) -> None:
+    name, low, high = entry.name, entry.minimum, entry.maximum  # type: ignore[attr-defined]
+    for value in (low - 1, high + 1):
+        if name in ("alpha_low", "alpha_high") or not -(1 << 64) <= value < 1 << 64:
+            continue
+        expected = "TempoOutOfBounds" if name == "tempo" else "ValueNotInBounds"
+        assert chain.command(f"sudo_set_{name}", 1, value) == expected, value
+
+
+@pytest.mark.parametrize("entry", GLOBAL, ids=lambda entry: entry.name)
+def test_global_parameter_at_its_bounds_is_set_and_past_them_refused(chain: DevChain, entry: object) -> None:
+    name, low, high = entry.name, entry.minimum, entry.maximum  # type: ignore[attr-defined]
+    assert chain.command(f"sudo_set_{name}", low) == "ok"
+    assert chain.command(f"sudo_set_{name}", high) == "ok"
+    assert chain.command(f"sudo_set_{name}", low - 1) == "ValueNotInBounds"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("max_allowed_uids", 3, "ValueNotInBounds"),  # below the least and below n
+        ("min_allowed_uids", 4, "ValueNotInBounds"),  # n is 4
+        ("max_allowed_validators", 256, "ok"),
+        ("min_burn", 900_000_000, "ok"),
+        ("max_burn", 100_000_001, "ok"),
+        ("alpha_low", 1000, "LiquidAlphaDisabled"),
+        ("mechanism_count", 3, "ValueNotInBounds"),
+        ("mechanism_count", 2, "ValueNotInBounds"),  # 256 uids x 2
+    ],
+)
+def test_bound_that_involves_another_parameter_holds(chain: DevChain, name: str, value: int, error: str) -> None:
+    assert chain.command(f"sudo_set_{name}", 1, value) == error
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("alpha_low", 1637, "AlphaLowOutOfRange"),
+        ("alpha_low", 58_983, "AlphaLowOutOfRange"),
+        ("alpha_low", 58_982, "ok"),
+        ("alpha_high", 1637, "AlphaHighTooLow"),
+        ("alpha_high", 45_874, "AlphaLowOutOfRange"),
+        ("alpha_high", 65_535, "ok"),
+    ],
+)
+def test_liquid_rates_keep_their_order_and_floor(name: str, value: int, error: str) -> None:
+    chain = DevChain(dev_spec(subnets=(subnet({"liquid_alpha_on": True}),)))
+    assert chain.command(f"sudo_set_{name}", 1, value) == error
+
+
+@pytest.mark.parametrize("netuid", [0, 2, 1 << 40, -1])
+def test_order_for_a_subnet_that_does_not_exist_fails(chain: DevChain, netuid: int) -> None:
+    assert chain.command("sudo_set_kappa", netuid, 1) == "SubNetworkDoesNotExist"
+
+
+def test_parameters_rest_in_the_window_before_an_epoch_except_those_free_of_it(chain: DevChain) -> None:
+    chain.skip_to(8)  # height 9 executes the order; the epoch is due at 10, the window is 2
+    assert chain.command("sudo_set_rho", 1, 3) == "AdminActionProhibitedDuringWeightsWindow"
+    chain.skip_to(18)
+    assert chain.command("sudo_set_kappa", 1, 3) == "ok"
+
+
+def test_tempo_starts_a_new_period_at_once(chain: DevChain) -> None:
+    chain.skip_to(4)
+    assert chain.command("sudo_set_tempo", 1, 3) == "ok"
+    assert chain.state.read("subnets/last_epoch_block", 1) == 5
+    chain.skip(2)
+    assert not chain.outcomes[-1].epochs
+    chain.skip(1)
+    assert [epoch.netuid for epoch in chain.outcomes[-1].epochs] == [1]
+
+
+def test_changing_the_price_bounds_moves_the_price_inside(chain: DevChain) -> None:
+    assert chain.command("sudo_set_min_burn", 1, 900_000_000) == "ok"
+    assert chain.state.read("subnets/burn", 1) == 900_000_000
+
+
+def test_fewer_mechanisms_take_their_columns_along() -> None:
+    chain = DevChain(dev_spec(subnets=(subnet({"max_allowed_uids": 64}),)))
+    chain.skip(1)
+    assert chain.command("sudo_set_mechanism_count", 1, 2) == "ok"
+    assert chain.state.has("sn/1/1/weights")
+    root = chain.state.root()
+    chain.skip_to(10)
+    assert chain.outcomes[-1].epochs
+    assert chain.command("sudo_set_mechanism_count", 1, 1) == "ok"
+    assert not chain.state.has("sn/1/1/weights")
+    assert chain.state.root() != root

@@ -1,0 +1,122 @@
+"""Registration: checks in order, price, slot choice and replacement (YUMA section 6)."""
+
+import pytest
+from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
+
+from yumad.consensus.profiles import TAO
+from yumad.consensus.rules.v1.neurons import hotkey_of, uid_of
+from yumad.consensus.rules.v1.subnets import clamp_burn, decay_factor, q32_product
+from yumad.consensus.rules.v1.weights import read_row
+from yumad.consensus.types import Rao
+
+
+def price(chain: DevChain) -> int:
+    return int(chain.state.read("subnets/burn", 1))
+
+
+def full_chain(**parameters: object) -> DevChain:
+    chosen = {"max_allowed_uids": 4, "immunity_period": 0, "min_non_immune_uids": 0, **parameters}
+    return DevChain(dev_spec(subnets=(subnet(chosen),)))
+
+
+@pytest.mark.parametrize(
+    ("half_life", "factor"), [(1, 2147483648), (2, 3037000500), (360, 4286705684), (36100, 4294884830)]
+)
+def test_decay_factor_of_a_half_life_is_the_specs(half_life: int, factor: int) -> None:
+    assert decay_factor(half_life) == factor
+
+
+def test_price_product_saturates_at_64_bits() -> None:
+    assert q32_product((1 << 64) - 1, 1 << 33) == (1 << 64) - 1
+
+
+def test_price_bounds_apply_the_lower_one_first() -> None:
+    assert clamp_burn(5, 10, 7) == 7
+
+
+def test_price_falls_by_a_half_in_a_half_life_and_stops_at_its_floor() -> None:
+    chain = DevChain()
+    start = price(chain)
+    chain.skip(21)
+    assert start // 2 - 1000 <= price(chain) <= start // 2
+    chain.skip(300)
+    assert price(chain) == 500_000
+
+
+def test_price_rises_by_a_quarter_with_each_registration() -> None:
+    chain = DevChain()
+    chain.skip(1)
+    before = q32_product(price(chain), decay_factor(20))
+    assert chain.attempt("alice", "neuron.burned_register", 1, account("miner")) == "ok"
+    assert price(chain) == before * 23242897532874035200 >> 64
+
+
+def test_registration_appends_a_neuron_and_burns_the_price() -> None:
+    chain = DevChain()
+    outcome = chain.send("alice", "neuron.burned_register", 1, account("miner"))
+    assert event_names(outcome.events) == ["HotkeyAssociated", "NeuronRegistered"]
+    assert uid_of(chain.state, 1, account("miner")) == 4
+    assert chain.state.read("sn/1/0/last_update", 4) == chain.height
+    assert chain.state.read("chain/burned", 0) > 0
+    check_conservation(chain)
+
+
+@pytest.mark.parametrize(
+    ("signer", "call", "args", "error"),
+    [
+        ("alice", "neuron.burned_register", (0, account("miner")), "RegistrationNotPermittedOnRootSubnet"),
+        ("alice", "neuron.burned_register", (7, account("miner")), "SubNetworkDoesNotExist"),
+        ("alice", "neuron.register_limit", (1, account("miner"), 1000), "RegistrationPriceLimitExceeded"),
+        ("alice", "neuron.burned_register", (1, account("neuron-2")), "HotKeyAlreadyRegisteredInSubNet"),
+        ("alice", "neuron.burned_register", (1, account("authority-0/hot")), "NonAssociatedColdKey"),
+    ],
+)
+def test_registration_that_fails_a_check_reports_it(signer: str, call: str, args: tuple[object, ...], error: str) -> None:
+    chain = DevChain()
+    assert chain.attempt(signer, call, *args) == error
+    assert chain.state.read("subnets/neurons", 1) == 4
+    check_conservation(chain)
+
+
+def test_registration_where_it_is_switched_off_is_disabled() -> None:
+    chain = DevChain(dev_spec(subnets=(subnet({"network_registration_allowed": False}),)))
+    assert chain.attempt("alice", "neuron.burned_register", 1, account("miner")) == "SubNetRegistrationDisabled"
+
+
+def test_registration_dearer_than_the_balance_is_refused() -> None:
+    chain = DevChain(dev_spec(balances=((account("alice"), Rao(TAO // 100)),)))
+    assert chain.attempt("alice", "neuron.burned_register", 1, account("miner")) == "NotEnoughBalanceToStake"
+
+
+def test_registration_with_a_limit_at_the_price_succeeds() -> None:
+    chain = DevChain()
+    assert chain.attempt("alice", "neuron.register_limit", 1, account("miner"), TAO) == "ok"
+
+
+def test_registration_in_a_full_subnet_replaces_the_least_paid_of_the_oldest() -> None:
+    chain = full_chain()
+    outcome = chain.send("bob", "neuron.burned_register", 1, account("miner"))
+    assert event_names(outcome.events) == ["HotkeyAssociated", "NeuronReplaced", "NeuronRegistered"]
+    assert hotkey_of(chain.state, 1, 1) == account("miner")  # uid 0 is the owner's and never goes
+    assert uid_of(chain.state, 1, account("neuron-1")) is None
+
+
+def test_registration_in_a_full_subnet_with_few_exposed_neurons_evicts_an_immune_one() -> None:
+    chain = full_chain(immunity_period=1000, min_non_immune_uids=2)
+    assert chain.attempt("bob", "neuron.burned_register", 1, account("miner")) == "ok"
+    assert uid_of(chain.state, 1, account("miner")) == 1
+
+
+def test_registration_where_every_neuron_is_the_owners_finds_no_slot() -> None:
+    chain = full_chain(immune_owner_uids_limit=10)
+    assert chain.attempt("bob", "neuron.burned_register", 1, account("miner")) == "NoNeuronIdAvailable"
+
+
+def test_replacement_clears_the_row_and_zeroes_weights_on_the_slot_in_place() -> None:
+    chain = full_chain(weights_set_rate_limit=0)
+    assert chain.attempt("neuron-0", "weights.set_weights", 1, packed([3, 1, 2]), packed([10, 20, 40]), 0) == "ok"
+    assert chain.attempt("neuron-1", "weights.set_weights", 1, packed([0, 2]), packed([1, 1]), 0) == "ok"
+    assert chain.attempt("bob", "neuron.burned_register", 1, account("miner")) == "ok"
+    assert read_row(chain.state, "sn/1/0", "weight", 0) == [(3, 16384), (1, 0), (2, 65535)]
+    assert read_row(chain.state, "sn/1/0", "weight", 1) == []
+    assert not chain.state.read("neurons/permit", 257)

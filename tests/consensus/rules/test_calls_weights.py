@@ -1,0 +1,167 @@
+"""Setting weights: every check of YUMA 5.1 in its order, and the effect. These calls are free: a failing one bars the block."""
+
+import pytest
+from dev_chain import DevChain, account, dev_spec, event_names, packed, subnet
+
+from yumad.consensus.profiles import DEV, TAO
+from yumad.consensus.rules.v1.weights import read_row
+from yumad.consensus.types import InvalidError, Rao
+
+SET = "weights.set_weights"
+GOOD = (1, packed([0, 2, 3]), packed([1, 2, 3]), 0)
+
+
+def chain_with(global_parameters: dict[str, int] | None = None, **parameters: object) -> DevChain:
+    from dataclasses import replace
+
+    chosen = replace(DEV.parameters, **(global_parameters or {}))
+    return DevChain(dev_spec(parameters=chosen, subnets=(subnet({"min_allowed_weights": 2, **parameters}),)))
+
+
+def refusal(chain: DevChain, signer: str, call: str, *args: object) -> str:
+    with pytest.raises(InvalidError) as refused:
+        chain.send(signer, call, *args)
+    assert refused.value.code == "precheck"
+    return refused.value.message.split(": ")[1]
+
+
+def test_weights_of_a_permitted_validator_are_upscaled_and_kept_in_order() -> None:
+    chain = chain_with()
+    outcome = chain.send("neuron-1", SET, 1, packed([3, 0, 2]), packed([1, 0, 2]), 0)
+    assert (outcome.code, outcome.fee, event_names(outcome.events)) == (0, 0, ["WeightsSet"])
+    assert read_row(chain.state, "sn/1/0", "weight", 1) == [(3, 32768), (0, 0), (2, 65535)]
+    assert chain.state.read("sn/1/0/last_update", 1) == chain.height
+
+
+def test_shorter_row_leaves_nothing_of_the_longer_one_behind() -> None:
+    chain = chain_with(weights_set_rate_limit=0)
+    chain.send("neuron-1", SET, 1, packed([3, 0, 2]), packed([1, 1, 1]), 0)
+    chain.send("neuron-1", SET, 1, packed([0, 2]), packed([5, 5]), 0)
+    assert read_row(chain.state, "sn/1/0", "weight", 1) == [(0, 65535), (2, 65535)]
+    assert not chain.state.array("sn/1/0/weights")[1, 2:].any()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "signer", "args", "error"),
+    [
+        ({}, "neuron-1", (1, packed([0, 2]), packed([1]), 0), "InputLengthsUnequal"),
+        ({"commit_reveal_weights_enabled": True}, "neuron-1", GOOD, "CommitRevealEnabled"),
+        ({}, "neuron-1", (0, packed([0, 2]), packed([1, 1]), 0), "CanNotSetRootNetworkWeights"),
+        ({}, "neuron-1", (9, packed([0, 2]), packed([1, 1]), 0), "MechanismDoesNotExist"),
+        ({}, "neuron-1", (1, packed(range(5)), packed(range(5)), 0), "UidsLengthExceedUidsInSubNet"),
+        ({}, "alice", GOOD, "HotKeyNotRegisteredInSubNet"),
+        ({"weights_version_key": 3}, "neuron-1", (1, packed([0, 2]), packed([1, 1]), 2), "IncorrectWeightVersionKey"),
+        ({}, "neuron-3", GOOD, "NeuronNoValidatorPermit"),
+        ({}, "neuron-1", (1, packed([0, 0]), packed([1, 1]), 0), "DuplicateUids"),
+        ({}, "neuron-1", (1, packed([0, 4]), packed([1, 1]), 0), "UidVecContainInvalidOne"),
+        ({}, "neuron-1", (1, packed([0]), packed([1]), 0), "WeightVecLengthIsLow"),
+        ({}, "neuron-1", (1, b"", b"", 0), "WeightVecLengthIsLow"),
+    ],
+)
+def test_weights_that_fail_a_check_bar_the_block(
+    parameters: dict[str, object], signer: str, args: tuple[object, ...], error: str
+) -> None:
+    chain = chain_with(**parameters)
+    root = chain.state.root()
+    assert refusal(chain, signer, SET, *args) == error
+    assert chain.state.root() == root
+
+
+def test_stake_below_the_threshold_may_not_set_weights_unless_it_is_the_owners() -> None:
+    chain = chain_with({"stake_threshold": 2 * TAO + 1})
+    assert refusal(chain, "neuron-1", SET, *GOOD) == "NotEnoughStakeToSetWeights"
+    assert chain.attempt("neuron-0", SET, *GOOD) == "ok"
+
+
+def test_root_stake_counts_by_the_tao_weight_for_the_threshold() -> None:
+    chain = chain_with({"stake_threshold": 3 * TAO, "tao_weight": (1 << 64) - 1})
+    assert refusal(chain, "neuron-1", SET, *GOOD) == "NotEnoughStakeToSetWeights"
+    assert chain.attempt("alice", "stake.add_stake", account("neuron-1"), 0, TAO) == "ok"
+    assert chain.attempt("neuron-1", SET, *GOOD) == "ok"
+
+
+def test_second_update_inside_the_rate_limit_is_too_fast() -> None:
+    chain = chain_with()
+    assert chain.attempt("neuron-1", SET, *GOOD) == "ok"
+    chain.skip(3)
+    assert refusal(chain, "neuron-1", SET, *GOOD) == "SettingWeightsTooFast"
+    chain.skip(1)
+    assert chain.attempt("neuron-1", SET, *GOOD) == "ok"
+
+
+def test_earlier_check_wins_when_several_fail() -> None:
+    chain = chain_with(weights_version_key=3)
+    assert refusal(chain, "neuron-3", SET, 1, packed([0, 0]), packed([1, 1]), 2) == "IncorrectWeightVersionKey"
+
+
+def test_self_weight_alone_needs_neither_permit_nor_length() -> None:
+    chain = chain_with()
+    assert chain.attempt("neuron-3", SET, 1, packed([3]), packed([1]), 0) == "ok"
+
+
+def test_owner_needs_no_permit() -> None:
+    chain = chain_with()
+    mark = chain.state.begin()
+    chain.state.write("neurons/permit", 256, 0)
+    chain.state.commit(mark)
+    assert chain.attempt("neuron-0", SET, *GOOD) == "ok"
+
+
+def test_newcomer_waits_a_whole_rate_limit_from_its_registration() -> None:
+    chain = chain_with(weights_set_rate_limit=5)
+    chain.send("alice", "neuron.burned_register", 1, account("miner"))
+    chain.skip(3)
+    assert refusal(chain, "miner", SET, 1, packed([4]), packed([1]), 0) == "SettingWeightsTooFast"
+    chain.skip(1)
+    assert chain.attempt("miner", SET, 1, packed([4]), packed([1]), 0) == "ok"
+
+
+def test_mechanism_weights_keep_their_own_row_and_time() -> None:
+    chain = chain_with(mechanism_count=1, max_allowed_uids=64)
+    chain.skip(1)
+    assert chain.command("sudo_set_mechanism_count", 1, 2) == "ok"
+    call = "weights.set_mechanism_weights"
+    assert chain.attempt("neuron-1", call, 1, 1, packed([0, 2]), packed([1, 1]), 0) == "ok"
+    assert read_row(chain.state, "sn/1/1", "weight", 1) == [(0, 65535), (2, 65535)]
+    assert read_row(chain.state, "sn/1/0", "weight", 1) == []
+    assert chain.state.read("sn/1/0/last_update", 1) == 0
+    assert refusal(chain, "neuron-1", call, 1, 2, packed([0, 2]), packed([1, 1]), 0) == "MechanismDoesNotExist"
+
+
+def test_batch_items_succeed_and_fail_by_themselves() -> None:
+    chain = chain_with()
+    lists = [[packed([0, 2]), packed([1, 1])], [packed([0, 2]), packed([1, 1])]]
+    outcome = chain.send("neuron-1", "weights.batch_set_weights", packed([9, 1]), lists, [0, 0])
+    assert event_names(outcome.events) == ["BatchWeightItemFailed", "WeightsSet", "BatchWeightsCompleted"]
+    assert read_row(chain.state, "sn/1/0", "weight", 1) == [(0, 65535), (2, 65535)]
+
+
+@pytest.mark.parametrize(
+    ("netuids", "lists", "keys", "error"),
+    [
+        ([1, 1], [[packed([0, 2]), packed([1, 1])]], [0], "InputLengthsUnequal"),
+        ([], [], [], "InputLengthsUnequal"),
+        ([9], [[packed([0, 2]), packed([1, 1])]], [0], "MechanismDoesNotExist"),
+        ([1], [[packed([0, 2]), packed([1])]], [0], "InputLengthsUnequal"),
+    ],
+)
+def test_batch_without_one_good_item_bars_the_block(
+    netuids: list[int], lists: list[list[bytes]], keys: list[int], error: str
+) -> None:
+    assert refusal(chain_with(), "neuron-1", "weights.batch_set_weights", packed(netuids), lists, keys) == error
+
+
+def test_batch_with_a_subnet_whose_stake_threshold_is_missed_fails_as_a_whole() -> None:
+    chain = chain_with({"stake_threshold": 2 * TAO + 1})
+    lists = [[packed([0, 2]), packed([1, 1])]]
+    assert refusal(chain, "neuron-1", "weights.batch_set_weights", packed([1]), lists, [0]) == (
+        "NotEnoughStakeToSetWeights"
+    )
+
+
+def test_balance_plays_no_part_in_setting_weights() -> None:
+    chain = chain_with()
+    assert chain.state.accounts().find(account("neuron-1"), 1) is None
+    assert chain.attempt("neuron-1", SET, *GOOD) == "ok"
+    assert chain.nonce("neuron-1") == 1
+    assert Rao(0) == chain.outcomes[-1].fees
