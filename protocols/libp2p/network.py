@@ -166,6 +166,7 @@ class Network:
         connection = Connection(muxer, outbound, address)
         group = self._connections.setdefault(peer, [])
         for older in [c for c in group if c.outbound == outbound]:
+            group.remove(older)
             older.muxer.abort("replaced by a newer connection")
         group.append(connection)
         if len(group) == 1:

@@ -23,7 +23,7 @@ from yumad.protocols.transport import DialFailed, TransportError
 
 
 async def test_inbound_slots_of_stock_host_are_used_up_for_good() -> None:
-    config = ConnectionConfig(min_connections=0, low_watermark=0, max_connections=6)
+    config = ConnectionConfig(min_connections=0, low_watermark=0, high_watermark=6, max_connections=6)
     async with stock_host(gossip=False, config=config) as victim:
         await attack_connect_cycles(victim.address, 6)
         await eventually(lambda: not victim.host.get_network().get_connections())
