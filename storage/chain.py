@@ -100,10 +100,10 @@ class ChainStore(FinalBlocks):
         self.era_blocks = self._number("era_blocks")
         self.closed_cleanly = self.meta("clean") == b"\x01"
         """Whether the last process closed the file; if not, `load_state` and `verify_columns` matter most."""
+        self._read_only = read_only
         self._state_tables = StateTables(database)
         self._restarts = RestartLog(database, genesis_hash)
         self._finalised = self._read_finalised()
-        self._read_only = read_only
         if not read_only:
             self.set_meta("clean", b"\x00")
 
@@ -373,8 +373,10 @@ class ChainStore(FinalBlocks):
             return FinalisedPoint(None, self.genesis_hash, Height(0), View(0), Era(0), None)
         height, block_hash, view, era = stored
         header, certificate = self.header(height), self.certificate(height)
-        if header is None or certificate is None or header_hash(header) != block_hash:
+        if header is None or certificate is None:
             raise damaged(self.path, f"its finalised block {height} is not there")
+        if header_hash(header) != block_hash and not self._read_only:  # read-only is for `verify`, which names it
+            raise damaged(self.path, f"the header of its finalised block {height} has another hash")
         return FinalisedPoint(header, Hash32(block_hash), Height(height), View(view), Era(era), certificate)
 
 

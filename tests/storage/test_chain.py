@@ -292,7 +292,7 @@ def test_altered_header_and_body_are_damage_by_name(chain_path, factory, make):
     connection.execute("UPDATE header SET bytes = (SELECT bytes FROM header WHERE height = 2) WHERE height = 5")
     connection.commit()
     connection.close()
-    with pytest.raises(StorageError, match="its finalised block 5 is not there"):
+    with pytest.raises(StorageError, match="the header of its finalised block 5 has another hash"):
         ChainStore.open(chain_path, make.genesis)
 
 
