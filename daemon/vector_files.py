@@ -8,6 +8,7 @@ which function; a kind that is not in it is an error, never skipped.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sys
 import zlib
@@ -93,7 +94,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         if path == "-":
             yield _decompressed(sys.stdin.buffer)
         else:
-            with open(path, "rb") as stream:
+            with open(path, "rb", buffering=0) as stream:
                 yield _decompressed(stream)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         remedy = "the file is damaged or was cut off; fetch it again"
@@ -104,8 +105,9 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
 
 
 def _decompressed(stream: Any) -> IO[bytes]:
-    compressed = stream.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)] == GZIP_MAGIC
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb") if compressed else stream)
+    reader = io.BufferedReader(stream)
+    compressed = reader.peek(len(GZIP_MAGIC))[: len(GZIP_MAGIC)] == GZIP_MAGIC
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=reader, mode="rb") if compressed else reader)
 
 
 def _decode_record(line: bytes, place: str) -> Record:
