@@ -1,8 +1,7 @@
 """What commands and programs may know of the running peer, as one Protocol that the assembled node implements.
 
 The registry of methods (`registry.py`) is written against it alone, so the whole control interface can be tested with a
-small peer in memory. Everything here is a value: nothing hands out a live part of the peer except the mempool, whose
-methods are safe to call from any thread.
+small peer in memory. Everything here is a value: nothing hands out a live part of the peer except the mempool.
 """
 
 from __future__ import annotations
@@ -155,7 +154,9 @@ class PeerView(Protocol):
         ...
 
     @property
-    def mempool(self) -> Mempool: ...
+    def mempool(self) -> Mempool:
+        """The pool, for what needs no state: `find`, `get`, `entries`, `stats`, `own`."""
+        ...
 
     def status(self) -> PeerStatus: ...
 
@@ -169,6 +170,10 @@ class PeerView(Protocol):
 
     async def read(self, reader: Callable[[State], T]) -> T:
         """The result of a read of the finalised state; whatever `reader` raises."""
+        ...
+
+    async def ask_pool(self, question: Callable[[Mempool], T]) -> T:
+        """The result of a question to the pool that looks at the state: `next_nonce`, `why_waiting`."""
         ...
 
     async def submit(self, data: bytes) -> Admission:
