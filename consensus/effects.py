@@ -263,6 +263,13 @@ class RequestBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """A block asked for is no longer needed: its view was left and no certificate names it."""
+
+    block_hash: Hash32
+
+
+@dataclass(frozen=True, slots=True)
 class RequestCertificates:
     """Ask peers for any certificates of these views of the era."""
 
@@ -337,6 +344,7 @@ Effect: TypeAlias = (
     | AbandonExecution
     | Build
     | RequestBlock
+    | CancelRequest
     | RequestCertificates
     | Finalise
     | ReportEvidence
