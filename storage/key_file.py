@@ -30,7 +30,7 @@ FORMAT: Final = "yumad-key/1"
 
 ARGON_PASSES: Final = 3
 ARGON_MEMORY_BYTES: Final = 64 * 1024 * 1024
-"""RFC 9106's second recommendation: 0.2 s here, and it fits machines on which 1 GiB for a wallet command does not."""
+"""RFC 9106's second recommendation: about 0.3 s, and it fits machines on which 2 GiB for a wallet command does not."""
 
 _MOST_PASSES: Final = 16
 _MOST_MEMORY_BYTES: Final = 1024 * 1024 * 1024
