@@ -375,52 +375,52 @@ def _decode_transaction_chunk(data: bytes) -> bytes:
 
 
 STATUS: Final = RequestProtocol(REQUESTS["status"], encode_status, decode_status, encode_status, decode_status)
-ERA_PROOFS: Final = RequestProtocol[EraProofsRequest, EraProof](
+ERA_PROOFS: Final[RequestProtocol[EraProofsRequest, EraProof]] = RequestProtocol(
     REQUESTS["era_proofs"],
     lambda request: cbor.encode([request.first, request.count]),
     _decode_era_proofs_request,
     _encode_era_proof,
     _decode_era_proof,
 )
-HEADERS: Final = RequestProtocol[HeadersRequest, HeadersReply](
+HEADERS: Final[RequestProtocol[HeadersRequest, HeadersReply]] = RequestProtocol(
     REQUESTS["headers"],
     lambda request: cbor.encode([request.start, request.count]),
     lambda data: HeadersRequest(*_decode_range(data, "headers", limits.MAX_HEADERS)),
     _encode_headers,
     _decode_headers,
 )
-BLOCKS: Final = RequestProtocol[BlocksRequest, Block](
+BLOCKS: Final[RequestProtocol[BlocksRequest, Block]] = RequestProtocol(
     REQUESTS["blocks"],
     lambda request: cbor.encode([request.start, request.count]),
     lambda data: BlocksRequest(*_decode_range(data, "blocks", limits.MAX_BLOCKS)),
     encode_block,
     decode_block,
 )
-BLOCKS_BY_HASH: Final = RequestProtocol[BlocksByHashRequest, Block](
+BLOCKS_BY_HASH: Final[RequestProtocol[BlocksByHashRequest, Block]] = RequestProtocol(
     REQUESTS["blocks_by_hash"],
     lambda request: _encode_hashes(request.hashes),
     lambda data: BlocksByHashRequest(_decode_hashes(data, "blocks_by_hash", limits.MAX_BLOCK_HASHES)),
     encode_block,
     decode_block,
 )
-CERTIFICATES: Final = RequestProtocol[CertificatesRequest, Certificate](
+CERTIFICATES: Final[RequestProtocol[CertificatesRequest, Certificate]] = RequestProtocol(
     REQUESTS["certificates"],
     _encode_certificates_request,
     _decode_certificates_request,
     encode_certificate,
     decode_certificate,
 )
-TRANSACTIONS: Final = RequestProtocol[TransactionsRequest, bytes](
+TRANSACTIONS: Final[RequestProtocol[TransactionsRequest, bytes]] = RequestProtocol(
     REQUESTS["transactions"],
     lambda request: _encode_hashes(request.hashes),
     lambda data: TransactionsRequest(_decode_hashes(data, "transactions", limits.MAX_TRANSACTION_HASHES)),
     bytes,
     _decode_transaction_chunk,
 )
-PEERS: Final = RequestProtocol[PeersRequest, PeersReply](
+PEERS: Final[RequestProtocol[PeersRequest, PeersReply]] = RequestProtocol(
     REQUESTS["peers"], lambda request: cbor.encode([]), _decode_peers_request, _encode_peers, _decode_peers
 )
-CHAINSPEC: Final = RequestProtocol[ChainSpecRequest, ChainSpecPage](
+CHAINSPEC: Final[RequestProtocol[ChainSpecRequest, ChainSpecPage]] = RequestProtocol(
     REQUESTS["chainspec"],
     lambda request: cbor.encode([request.genesis_prefix, request.page]),
     _decode_chainspec_request,

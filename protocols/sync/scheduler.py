@@ -98,6 +98,7 @@ class RangeSync:
             if batch is not None and peer is not None:
                 idle_since = None
                 plan.start_download(batch, peer)
+                self._peers.take(peer)
                 if batch.last == target.height:
                     batch.proof = ProvenEnd(target.hash, target.height, target.certificate)
                 in_progress[batch.first] = None
@@ -124,10 +125,9 @@ class RangeSync:
 
     async def _download_one(self, plan: RangePlan, batch: Batch, peer: PeerId, in_progress: dict[Height, None]) -> None:
         try:
-            with self._peers.using(peer):
-                if batch.proof is None:
-                    batch.proof = await self._prove_end(batch, peer)
-                blocks = await self._fetch_blocks(batch, peer)
+            if batch.proof is None:
+                batch.proof = await self._prove_end(batch, peer)
+            blocks = await self._fetch_blocks(batch, peer)
             self._check_batch(batch, batch.proof, blocks)
         except RequestError as error:
             self._peers.failed(peer)
@@ -142,6 +142,7 @@ class RangeSync:
             self._peers.served(peer)
             plan.downloaded(batch, blocks)
         finally:
+            self._peers.give_back(peer)
             in_progress.pop(batch.first, None)
             self._changed.set()
 

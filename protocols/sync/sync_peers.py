@@ -129,15 +129,23 @@ class SyncPeers:
 
     @contextmanager
     def using(self, peer: PeerId) -> Iterator[None]:
-        """Count a task against the peer."""
-        self._busy[peer] += 1
+        """Count a task against the peer while it lasts."""
+        self.take(peer)
         try:
             yield
         finally:
-            self._busy[peer] -= 1
-            if not self._busy[peer]:
-                del self._busy[peer]
-            self._notify()
+            self.give_back(peer)
+
+    def take(self, peer: PeerId) -> None:
+        """A task for the peer begins. Counted when it is chosen, so that the next choice sees it."""
+        self._busy[peer] += 1
+
+    def give_back(self, peer: PeerId) -> None:
+        """A task for the peer is over."""
+        self._busy[peer] -= 1
+        if not self._busy[peer]:
+            del self._busy[peer]
+        self._notify()
 
     async def changed(self, timeout: float) -> None:
         """Wait until a peer comes, goes or is free again, at most `timeout` seconds."""
