@@ -55,6 +55,10 @@ class PoolStats:
 class PoolState(Protocol):
     """What admission reads of the chain's finalised state."""
 
+    def refresh(self) -> None:
+        """Look at the state as it is now; the pool calls this before each set of questions."""
+        ...
+
     def height(self) -> Height:
         """Height of that state; the next block is one above. May be asked at any time."""
         ...

@@ -92,6 +92,7 @@ class Mempool:
         """
         with self._lock:
             bytes_hash = transaction_bytes_hash(data) if len(data) <= MAX_TRANSACTION_BYTES else Hash32(bytes(32))
+            self._state.refresh()
             try:
                 entry = self._admit(data, bytes_hash, own, verified_for == self._domain)
             except Refused as refused:
@@ -260,6 +261,7 @@ class Mempool:
     def next_nonce(self, account: AccountId) -> int:
         """Nonce for the account's next transaction: the first one neither included nor pooled."""
         with self._lock:
+            self._state.refresh()
             nonce, held = self._next_nonce_of(account), self._signers.get(account, {})
             while nonce in held:
                 nonce += 1
@@ -287,6 +289,7 @@ class Mempool:
             entry = self.find(identity)
             if entry is None:
                 return None
+            self._state.refresh()
             signer, nonce = entry.transaction.signer, entry.transaction.nonce
             held = self._signers[signer]
             for missing in range(self._next_nonce_of(signer), nonce):
@@ -312,6 +315,7 @@ class Mempool:
         `PoolState` must stand on that block already.
         """
         with self._lock:
+            self._state.refresh()
             touched: dict[AccountId, None] = {}
             for data in included:
                 known = self._by_hash.get(transaction_bytes_hash(data))

@@ -1,12 +1,14 @@
 """What the mempool asks of the chain, answered from the finalised state by the rules themselves (CHAIN 3).
 
 The pool stands on F: what is in blocks above F stays pooled until it is final, so a head that is abandoned loses
-nothing. A state view is valid only until the next block is executed; the node therefore runs everything that touches
-the pool's state inside the execution lane, and calls `stand_on` there first.
+nothing. A state view is valid only until the next block is executed, so the pool takes a fresh one for each set of
+questions, and the node calls what asks them (`admit`, `after_block`, `next_nonce`, `why_waiting`) inside the execution
+lane only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..consensus.authority import AuthoritySet
@@ -49,10 +51,17 @@ def following_context(
 class StatePoolState:
     """`PoolState` of rules version 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, ground: Callable[[], tuple[State, BlockContext]] | None = None) -> None:
+        """`ground` gives the finalised state and the context of the next block (`following_context`)."""
         self._height = Height(0)
+        self._ground = ground
         self._state: State
         self._context: BlockContext
+
+    def refresh(self) -> None:
+        """Take a fresh view; without a ground the one of `stand_on` stays."""
+        if self._ground is not None:
+            self.stand_on(*self._ground())
 
     def stand_on(self, state: State, context: BlockContext) -> None:
         """Answer from `state` from now on; `context` is that of the next block."""

@@ -50,6 +50,9 @@ class FakeState:
         self.balances: dict[bytes, int] = {}
         self.lacking: dict[bytes, str] = {}
 
+    def refresh(self) -> None:
+        pass
+
     def height(self) -> Height:
         return Height(self.at)
 
