@@ -20,7 +20,7 @@ from .q32_arrays import (
     proportion_to_u16,
 )
 from .sparse_rows import SparseRows, pack_rows
-from .weights import EntryKeys, WeightMatrix, at_keys, entry_keys, needs_keys, stored_matrix
+from .weights import EntryKeys, WeightMatrix, at_keys, entry_keys, needs_keys, stored_matrix, transposed_in_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def stored_bonds(result: BondResult, voters: NDArray[np.int64], permits: NDArray
     """
     count = len(permits)
     kept = permits[voters]
-    units = np.ascontiguousarray(proportion_to_u16(result.bonds).T)
+    units = transposed_in_blocks(proportion_to_u16(result.bonds))
     start = np.zeros(count + 1, dtype=np.int64)
     if result.keys is None and bool(result.bonds.all()):  # nothing absent: whole rows
         start[voters[kept] + 1] = count

@@ -94,7 +94,7 @@ def normalize(values: Q32Array) -> Q32Array:
 def proportion_from_u16(parts: NDArray[np.int64]) -> Q32Array:
     """FRAC16: floor(parts * 2^32 / 65535) for u16 values, as parts * 65537 and one more for 65535 itself."""
     share = parts * 65537
-    share += parts == U16_MAX
+    share.reshape(-1)[(parts == U16_MAX).reshape(-1).nonzero()[0]] += 1
     return share
 
 
