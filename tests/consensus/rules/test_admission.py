@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 from dev_chain import DevChain, account, check_conservation, dev_spec, packed
-
 from yumad.consensus import cbor
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.profiles import TAO
@@ -57,7 +56,8 @@ def test_unknown_call_bars_the_block(chain: DevChain) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [(), (b"short", 1), (account("bob"), -1), (account("bob"), True), (account("bob"), 1, 1), (1, account("bob"))]
+    "args",
+    [(), (b"short", 1), (account("bob"), -1), (account("bob"), True), (account("bob"), 1, 1), (1, account("bob"))],
 )
 def test_arguments_of_another_form_bar_the_block(chain: DevChain, args: tuple[object, ...]) -> None:
     assert barred(chain, chain.sign("alice", TRANSFER, *args)) == "malformed"

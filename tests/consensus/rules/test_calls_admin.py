@@ -2,7 +2,6 @@
 
 import pytest
 from dev_chain import ADMINS, DevChain, account, dev_spec, subnet
-
 from yumad.consensus.rules.v1.calls.admin import ORDERS
 from yumad.consensus.rules.v1.hyperparameters import GLOBAL, SUBNET
 from yumad.consensus.rules.v1.subnets import parameter
@@ -52,7 +51,7 @@ def test_order_without_authority_fails(chain: DevChain, fields: dict[str, object
 
 
 def test_order_with_a_signature_over_other_arguments_fails(chain: DevChain) -> None:
-    number, values, nonce, until, pairs = chain.order("sudo_set_kappa", 1, 1)
+    number, _, nonce, until, pairs = chain.order("sudo_set_kappa", 1, 1)
     assert chain.attempt("alice", "admin.execute", number, [1, 2], nonce, until, pairs) == "BadOrigin"
 
 

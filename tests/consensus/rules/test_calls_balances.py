@@ -2,7 +2,6 @@
 
 import pytest
 from dev_chain import PEOPLE, DevChain, account, check_conservation, dev_spec, event_names
-
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.types import InvalidError, Rao

@@ -2,7 +2,6 @@
 
 import pytest
 from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
-
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.neurons import hotkey_of, uid_of
 from yumad.consensus.rules.v1.subnets import clamp_burn, decay_factor, q32_product
@@ -71,7 +70,9 @@ def test_registration_appends_a_neuron_and_burns_the_price() -> None:
         ("alice", "neuron.burned_register", (1, account("authority-0/hot")), "NonAssociatedColdKey"),
     ],
 )
-def test_registration_that_fails_a_check_reports_it(signer: str, call: str, args: tuple[object, ...], error: str) -> None:
+def test_registration_that_fails_a_check_reports_it(
+    signer: str, call: str, args: tuple[object, ...], error: str
+) -> None:
     chain = DevChain()
     assert chain.attempt(signer, call, *args) == error
     assert chain.state.read("subnets/neurons", 1) == 4

@@ -2,7 +2,6 @@
 
 import pytest
 from dev_chain import DevChain, account, check_conservation, event_names
-
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.stakes import hotkey_owner, hotkey_stake, position

@@ -1,8 +1,10 @@
-"""Setting weights: every check of YUMA 5.1 in its order, and the effect. These calls are free: a failing one bars the block."""
+"""Setting weights: every check of YUMA 5.1 in its order, and the effect.
+
+These calls are free, so one that fails a check bars the block.
+"""
 
 import pytest
 from dev_chain import DevChain, account, dev_spec, event_names, packed, subnet
-
 from yumad.consensus.profiles import DEV, TAO
 from yumad.consensus.rules.v1.weights import read_row
 from yumad.consensus.types import InvalidError, Rao
