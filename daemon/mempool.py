@@ -253,6 +253,12 @@ class Mempool:
             ordered = list(block_order(chains))
             return [e for e in ordered if e.ready] + [e for e in ordered if not e.ready]
 
+    def waiting_of(self, signer: AccountId) -> list[Entry]:
+        """What waits of one signer, in nonce order."""
+        with self._lock:
+            held = self._signers.get(signer, {})
+            return [held[nonce] for nonce in sorted(held)]
+
     def own(self) -> list[bytes]:
         """What was submitted here and still waits, oldest first: kept over a restart."""
         with self._lock:

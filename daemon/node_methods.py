@@ -19,15 +19,8 @@ from ..consensus.state.state import State
 from ..consensus.types import AccountId, Hash32, Height
 from .admission import Verdict
 from .arguments import ArgumentError, from_json, shown_answer, usage
-from .documents import (
-    block_document,
-    counts_document,
-    included_document,
-    peer_document,
-    pool_entry_document,
-    status_document,
-    waiting_document,
-)
+from .block_documents import block_document, included_document, waiting_document
+from .documents import counts_document, peer_document, pool_entry_document, status_document
 from .peer_view import PeerView
 from .registry import AnyList, AnyText, Json, Method, NotFoundError, RefusedError, Registry, nearest, parameter_document
 
