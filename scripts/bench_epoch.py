@@ -1,34 +1,50 @@
+#!/usr/bin/env python3
 """Benchmark of the Yuma epoch on recorded cases, relative to this machine's yardstick.
 
-    bench_epoch.py FILE [--json] [--repeat N]
+    scripts/bench_epoch.py FILE [--json] [--repeat N]
 
 Epoch time runs from stored column arrays to arrays as stored; reading the file and comparing the result are outside.
 With --json it prints exactly {"calibrate_ms", "cases": [{"id", "min_ms", "median_ms", "ratio", "match"}]}, where
 `ratio` is min_ms / calibrate_ms of the same run and `match` says that every field of the result equals the case's.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
+import os
 import runpy
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from yumad.consensus.rules.v1.yuma.epoch import run_epoch
-from yumad.consensus.types import YumadError
-from yumad.daemon.vector_epochs import check_epoch, decode_epoch
-from yumad.daemon.vector_files import Record, read_records
+if TYPE_CHECKING:
+    from yumad.daemon.vector_record import Record
 
-YARDSTICK = Path(__file__).resolve().parents[2] / "shared" / "bench" / "calibrate.py"
+ROOT = Path(__file__).resolve().parents[1]
+YARDSTICK = ROOT.parent / "shared" / "bench" / "calibrate.py"
 """The yardstick program, when it lies beside the repository."""
+
+
+def enter_environment() -> None:
+    """Continue under the project's own interpreter when this one lacks the package, or say what to do."""
+    try:
+        import yumad.daemon  # noqa: F401
+    except ModuleNotFoundError:
+        python = ROOT / ".venv" / "bin" / "python"
+        if python.exists() and Path(sys.prefix) != ROOT / ".venv":
+            os.execv(python, [str(python), *sys.argv])
+        print("bench_epoch: the project's environment is missing; run ./scripts/setup first", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def yardstick_work() -> float:
     """The yardstick's workload, for a clone without that file: milliseconds of one run."""
+    import numpy as np
+
     generator = np.random.default_rng(7)
     values = generator.integers(0, 1 << 31, size=400_000, dtype=np.int64)
     begin = time.perf_counter()
@@ -52,6 +68,9 @@ def load_yardstick() -> Callable[[], float]:
 
 def measure(record: Record, repeat: int) -> tuple[list[float], bool]:
     """Milliseconds of each of `repeat` runs after a warm-up, and whether the result matches the record."""
+    from yumad.consensus.rules.v1.yuma.epoch import run_epoch
+    from yumad.daemon.vector_epochs import check_epoch, decode_epoch
+
     case = decode_epoch(record.inputs())
     matches = not list(check_epoch(record))
     run_epoch(case)
@@ -65,6 +84,8 @@ def measure(record: Record, repeat: int) -> tuple[list[float], bool]:
 
 def run(path: str, repeat: int) -> dict[str, Any]:
     """Measure every case of a file; the yardstick runs before, between and after, and its minimum counts."""
+    from yumad.daemon.vector_files import read_records
+
     work = load_yardstick()
     yardstick = [work() for _ in range(8)]
     cases: list[dict[str, Any]] = []
@@ -81,6 +102,8 @@ def run(path: str, repeat: int) -> dict[str, Any]:
 
 def main() -> int:
     """Entry point; 0 when every case matches, 1 when one does not, 2 for a file that cannot be read."""
+    from yumad.consensus.types import YumadError
+
     parser = argparse.ArgumentParser(description="Benchmark the Yuma epoch on recorded cases.")
     parser.add_argument("file", help="epoch records, .jsonl or .jsonl.gz")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -107,4 +130,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    enter_environment()
     raise SystemExit(main())
