@@ -10,7 +10,7 @@ from ..consensus.effects import BlockRef, EraContext, Restarted
 from ..consensus.rules.registry import rules_for
 from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Slot, View, YumadError
 from ..consensus.working_chain import WorkingChain
-from ..storage.chain import ChainStore, stored_genesis_hash
+from ..storage.chain import ChainStore
 from ..storage.guard import VoteGuard
 from ..storage.home import ChainFolder, Home
 
@@ -75,7 +75,7 @@ def the_chain_of(home: Home, genesis_prefix: str = "") -> ChainFolder:
 
 def genesis_hash_of_folder(folder: ChainFolder) -> Hash32:
     """The full genesis hash that a chain database was made for."""
-    return stored_genesis_hash(folder.chain_database)
+    return ChainStore.genesis_hash_of(folder.chain_database)
 
 
 def open_chain(folder: ChainFolder, genesis_hash: Hash32) -> OpenedChain:

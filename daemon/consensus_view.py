@@ -19,7 +19,6 @@ class RunningConsensus:
 
     def __init__(
         self,
-        engine: Engine,
         timing: Timing,
         vote_domain: VoteDomain,
         transaction_domain: TransactionDomain,
@@ -27,7 +26,7 @@ class RunningConsensus:
         stored_set: Callable[[Era], AuthoritySet | None],
         boundary_certificate: Callable[[Era], Certificate | None],
     ) -> None:
-        self._engine = engine
+        self._engine: Engine
         self._timing = timing
         self._vote_domain = vote_domain
         self._transaction_domain = transaction_domain
@@ -36,6 +35,10 @@ class RunningConsensus:
         self._boundary_certificate = boundary_certificate
         self._sets: dict[Era, AuthoritySet] = {}
         self._boundaries: dict[Era, Certificate] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Answer from this engine from now on; before anything asks."""
+        self._engine = engine
 
     @property
     def vote_domain(self) -> VoteDomain:

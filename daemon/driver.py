@@ -133,13 +133,16 @@ class Driver:
         clock: Clock,
         candidates: Callable[[], Sequence[bytes]],
         on_final: Callable[[FinalReport], None],
+        times: FinalityTimes,
     ) -> None:
         """`guard` and `key` are None for a follower; `candidates` gives transactions for an own block, best first."""
         self.engine = engine
         self.pool = BlockPool()
-        self.times = FinalityTimes()
+        self.times = times
         self.evidence = EvidencePool()
         self.entered: ViewEntered | None = None
+        self.is_running = False
+        """Whether the engine has started: before that it knows nothing."""
         self._lane = lane
         self._guard = guard
         self._guard_runner = guard_runner
@@ -180,16 +183,15 @@ class Driver:
         self.times.proposed(block.hash, self._clock.now())
         await self.post(BlockArrived(block.header))
 
-    async def advance_by_sync(self, event: SyncAdvanced) -> None:
-        """Sync made blocks final without the engine."""
+    async def advance_by_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
+        """Sync made blocks final without the engine; `certificate` is the one that did."""
         era_changed = event.context.era != self._context.era
         self._context = event.context
         self.pool.prune(event.finalised.height)
         if era_changed:
             self._network.era_changed(event.context)
-        if event.finality is not None:
-            await self._raise_floor(event.finality, event.finalised.height)
-            self._network.passed(event.finality, event.finalised.height)
+        await self._raise_floor(certificate, event.finalised.height)
+        self._network.passed(certificate, event.finalised.height)
         await self.post(event)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -202,6 +204,7 @@ class Driver:
             self._nursery = nursery
             nursery.start_soon(self._finalise_in_order)
             await self._handle(first)
+            self.is_running = True
             while True:
                 await self._handle(await self._next_event())
 

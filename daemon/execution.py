@@ -17,8 +17,9 @@ from ..consensus.certificate import Certificate
 from ..consensus.effects import BlockRef
 from ..consensus.evidence import Evidence
 from ..consensus.rules.interface import BlockOutcome
-from ..consensus.types import Era, Hash32, Slot
+from ..consensus.types import Era, Hash32, InvalidError, Slot
 from ..consensus.working_chain import FinalisedBlock, WorkingChain
+from ..protocols.interfaces import BadBlock
 from ..storage.chain import ChainStore
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class ExecutionLane:
 
     async def execute(self, block: Block, authorities: AuthoritySet) -> BlockOutcome:
         """Execute a block on its parent's state. Raises InvalidError when it breaks a rule or its roots differ."""
-        return await self._in_lane(lambda: self._chain.execute(block, authorities))
+        return await self.run(lambda: self._chain.execute(block, authorities))
 
     async def build(
         self,
@@ -92,7 +93,7 @@ class ExecutionLane:
             )
             return Made(block, outcome)
 
-        return await self._in_lane(work)
+        return await self.run(work)
 
     async def finalise(self, hashes: Sequence[Hash32], certificate: Certificate) -> tuple[FinalisedBlock, ...]:
         """Make executed blocks final in memory and in one durable transaction (R7, step 2).
@@ -107,12 +108,33 @@ class ExecutionLane:
                 self._store.finalise(done, certificate, certificate.statement.view)
             return done
 
-        return await self._in_lane(work)
+        return await self.run(work)
 
-    async def read(self, reader: Callable[[WorkingChain, ChainStore], T]) -> T:
-        """The result of a read that no execution may overlap."""
-        return await self._in_lane(lambda: reader(self._chain, self._store))
+    async def apply_final(
+        self, blocks: Sequence[Block], certificate: Certificate, authorities: AuthoritySet
+    ) -> tuple[FinalisedBlock, ...]:
+        """Execute blocks that a verified certificate makes final, and store them in one transaction (CHAIN 2.2).
 
-    async def _in_lane(self, work: Callable[[], T]) -> T:
+        Blocks at or below F are skipped. Raises BadBlock naming the first height that does not execute to its header;
+        then nothing of the range is kept.
+        """
+
+        def work() -> tuple[FinalisedBlock, ...]:
+            height = self._chain.finalised.height
+            fresh = [block for block in blocks if block.header.height > height]
+            for block in fresh:
+                try:
+                    self._chain.execute(block, authorities)
+                except InvalidError as error:
+                    raise BadBlock(block.header.height, error.message) from error
+            done = tuple(self._chain.finalise(block.hash) for block in fresh)
+            if done:
+                self._store.finalise(done, certificate, certificate.statement.view)
+            return done
+
+        return await self.run(work)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of any work on the working state or the store: nothing else runs meanwhile."""
         async with self._lane:
             return await self._runner.run(work)

@@ -12,7 +12,7 @@ import structlog
 def configure_logging(level: str, form: str) -> None:
     """Set up structlog and silence the libraries: some of py-libp2p logs on the root logger at import."""
     numeric = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", force=True)
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(name)s: %(message)s", force=True)
     logging.getLogger().setLevel(logging.CRITICAL)
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     renderer: Any = (

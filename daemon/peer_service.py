@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from ..consensus.signature import KeyPair
-from ..consensus.types import Height, InvalidError, MalformedError, Micros
+from ..consensus.types import InvalidError, MalformedError, Micros
 from ..protocols.interfaces import Clock
 from ..protocols.libp2p.reconnect import Reconnector
 from ..protocols.messages import PEERS, STATUS, PeersReply, PeersRequest, Status
@@ -21,6 +21,7 @@ from ..protocols.peer_ledger import LedgerRow, Offence
 from ..protocols.peer_records import PeerBook, PeerRecord, decode_record, encode_record, make_record
 from ..protocols.penalties import LedgerEnforcer
 from ..protocols.requests import RequestClient, RequestError
+from ..protocols.sync.sync_peers import SyncPeers
 from ..protocols.transport import PeerConnected, PeerDisconnected, PeerId, Transport
 from ..storage.database import StorageError
 from ..storage.peers import KnownPeer, PeerStore
@@ -33,6 +34,9 @@ TARGET_CONNECTIONS: Final = 24
 PEERS_INTERVAL: Final = 40.0
 """Seconds between asks for more addresses while below the target; the server allows 2 in 60 s."""
 
+REFRESH_PEERS: Final = 3
+"""Peers asked when sync wants to know at once; the minute's round asks all."""
+
 SAVE_INTERVAL: Final = 60.0
 ANCHORS: Final = 2
 
@@ -43,6 +47,16 @@ class HeardStatus:
 
     status: Status
     at: float
+    our_time: Micros
+    """Own clock at the same moment, to compare with the peer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Since when a peer is connected."""
+
+    outbound: bool
+    since: Micros
 
 
 class PeerService:
@@ -59,6 +73,7 @@ class PeerService:
         clock: Clock,
         rng: random.Random,
         own_status: Callable[[], Status],
+        sync_peers: SyncPeers,
         announce: Sequence[str] = (),
     ) -> None:
         """`store` is None in tests; `key` is the libp2p key that signs the own address record."""
@@ -71,10 +86,12 @@ class PeerService:
         self._clock = clock
         self._rng = rng
         self._own_status = own_status
+        self._sync_peers = sync_peers
         self._announce = tuple(announce)
         self._genesis_hash = own_status().genesis_hash
         self._reconnector = Reconnector(transport, rng)
         self._heard: dict[PeerId, HeardStatus] = {}
+        self._since: dict[PeerId, Connection] = {}
         self._pinned: dict[PeerId, None] = {}
         self._news = trio.Event()
         self._own_record: PeerRecord | None = None
@@ -86,9 +103,14 @@ class PeerService:
         """Last status of each connected peer."""
         return {peer: heard.status for peer, heard in self._heard.items()}
 
-    def best_height(self) -> Height:
-        """Highest finalised height any connected peer claims; a hint."""
-        return max((heard.status.finalised_height for heard in self._heard.values()), default=Height(0))
+    def connections(self) -> dict[PeerId, Connection]:
+        """Connected peers."""
+        return dict(self._since)
+
+    def clock_offset(self) -> int | None:
+        """Median of the other clocks minus ours in microseconds; None before any status (CHAIN 7, time)."""
+        offsets = sorted(heard.status.time - heard.our_time for heard in self._heard.values())
+        return offsets[len(offsets) // 2] if offsets else None
 
     async def news(self) -> None:
         """Wait until a status has arrived since the last call returned."""
@@ -98,10 +120,11 @@ class PeerService:
     def hear(self, peer: PeerId, status: Status) -> None:
         """A status arrived, by our request or theirs."""
         if status.genesis_hash != self._genesis_hash:
-            self._enforcer.offend(peer, Offence.WRONG_GENESIS)
+            self._sync_peers.lied(peer, Offence.WRONG_GENESIS)
             return
         if peer in self._transport.connected():
-            self._heard[peer] = HeardStatus(status, trio.current_time())
+            self._heard[peer] = HeardStatus(status, trio.current_time(), self._clock.now())
+            self._sync_peers.heard(peer, status)
             self._news.set()
 
     def own_records(self) -> PeersReply:
@@ -121,6 +144,14 @@ class PeerService:
         """Keep a configured peer connected for ever. Raises ValueError for an address that cannot be dialled."""
         self._pinned[self._reconnector.want(address)] = None
 
+    async def refresh(self) -> None:
+        """Ask a few peers where they stand, now."""
+        connected = list(self._transport.connected())
+        self._rng.shuffle(connected)
+        async with trio.open_nursery() as nursery:
+            for peer in connected[:REFRESH_PEERS]:
+                nursery.start_soon(self._ask_status, peer)
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -138,12 +169,15 @@ class PeerService:
     async def _watch_connections(self, nursery: trio.Nursery) -> None:
         while True:
             match await self._transport.next_event():
-                case PeerConnected(peer):
+                case PeerConnected(peer, outbound):
                     self._enforcer.ledger.connected(peer)
+                    self._since[peer] = Connection(outbound, self._clock.now())
                     nursery.start_soon(self._greet, peer)
                 case PeerDisconnected(peer):
                     self._enforcer.ledger.disconnected(peer)
                     self._heard.pop(peer, None)
+                    self._since.pop(peer, None)
+                    self._sync_peers.left(peer)
 
     async def _greet(self, peer: PeerId) -> None:
         """Ask a new peer for its status at once and each minute, and once for the peers it knows."""

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
             chain = the_chain_of(folder)
             lock = folder.lock()
             try:
-                store = ChainStore.open(chain.chain_database, genesis_hash_of_folder(chain))
+                store = ChainStore.open(chain.chain_database, genesis_hash_of_folder(chain), read_only=True)
                 started = time.monotonic()
                 try:
                     with progress_bar("verify", unit="blocks", quiet=as_json) as advance:

@@ -1,0 +1,192 @@
+"""`yumad init | run | join | doctor`: making and running a peer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import print_fields, print_json, reporting
+
+if TYPE_CHECKING:
+    from ..config import Config
+
+HomeOption = Annotated[Path, typer.Option(help="Folder of the peer.", envvar="YUMAD_HOME")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ListenOption = Annotated[list[str] | None, typer.Option(help="Multiaddress to listen on; may be repeated.")]
+AnnounceOption = Annotated[list[str] | None, typer.Option(help="Multiaddress told to others; may be repeated.")]
+JoinOption = Annotated[list[str] | None, typer.Option("--join", help="ADDRESS#GENESIS to join by; may be repeated.")]
+HotkeyOption = Annotated[str | None, typer.Option(help="Signs heartbeats: dev:NAME or WALLET/HOTKEY.")]
+LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
+FormatOption = Annotated[str | None, typer.Option(help="auto, human or json.")]
+MetricsOption = Annotated[str | None, typer.Option(help="HOST:PORT of the Prometheus endpoint.")]
+NameOption = Annotated[str, typer.Option(help="Name shown in status and tables.")]
+TrustOption = Annotated[bool, typer.Option(help="Trust the genesis although the trust window has passed.")]
+
+DEFAULT_HOME = Path("~/.yumad")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(init)
+    app.command()(run)
+    app.command()(join)
+    app.command()(doctor)
+
+
+def init(
+    home: HomeOption = DEFAULT_HOME,
+    spec: Annotated[Path | None, typer.Option(help="Chain spec to start from (.toml or binary).")] = None,
+    authority: Annotated[bool, typer.Option(help="Make an authority key with its vote guard.")] = False,
+    authority_record: Annotated[
+        Path | None, typer.Option(help="Write the record that `yumad genesis build` collects; implies --authority.")
+    ] = None,
+    chain: Annotated[str, typer.Option(help="Name of the chain the record is for.")] = "",
+    salt: Annotated[str, typer.Option(help="Salt of that chain, hex.")] = "",
+    coldkey: Annotated[str, typer.Option(help="Coldkey in the record: an address or dev:NAME.")] = "",
+    hotkey: HotkeyOption = None,
+    listen: ListenOption = None,
+    announce: AnnounceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a home: settings, peer key, and on demand a chain and an authority key."""
+    with reporting(as_json):
+        from ...storage.home import Home
+        from ..config import config_text, load_config
+        from ..initialise import initialise, write_record
+
+        folder = Home(home)
+        config = load_config(
+            folder.path,
+            {"hotkey": hotkey, "listen": tuple(listen or ()), "announce": tuple(announce or ())},
+        )
+        made = initialise(folder, spec, with_authority=authority or authority_record is not None)
+        if authority_record is not None:
+            write_record(folder, authority_record, config, chain, salt, coldkey)
+        folder.config_file.write_text(config_text(config), "utf-8")
+        document = {
+            "home": str(folder.path),
+            "peer_id": made.peer_id,
+            "genesis_hash": None if made.genesis_hash is None else made.genesis_hash.hex(),
+            "authority_key": None if made.authority_key is None else made.authority_key.hex(),
+        }
+        if as_json:
+            print_json(document)
+        else:
+            print_fields({name: value for name, value in document.items() if value is not None})
+
+
+def run(
+    home: HomeOption = DEFAULT_HOME,
+    join: JoinOption = None,
+    listen: ListenOption = None,
+    announce: AnnounceOption = None,
+    hotkey: HotkeyOption = None,
+    metrics: MetricsOption = None,
+    log_level: LevelOption = None,
+    log_format: FormatOption = None,
+    genesis: Annotated[str, typer.Option(help="Which chain of the home: the first digits of its hash.")] = "",
+    name: NameOption = "",
+    trust_genesis: TrustOption = False,
+) -> None:
+    """Run the peer of a home until Ctrl-C; with --join it fetches the chain spec first where that is needed."""
+    _start(home, join, listen, announce, hotkey, metrics, log_level, log_format, genesis, name, trust_genesis)
+
+
+def join(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS#GENESIS", help="Bootstrap string of a running peer.")],
+    home: HomeOption = DEFAULT_HOME,
+    listen: ListenOption = None,
+    announce: AnnounceOption = None,
+    metrics: MetricsOption = None,
+    log_level: LevelOption = None,
+    log_format: FormatOption = None,
+    name: NameOption = "",
+    trust_genesis: TrustOption = False,
+) -> None:
+    """Join a network by one address: makes the home, remembers the address, syncs and follows until Ctrl-C."""
+    _start(home, [address], listen, announce, None, metrics, log_level, log_format, "", name, trust_genesis)
+
+
+def _start(
+    home: Path,
+    joined: list[str] | None,
+    listen: list[str] | None,
+    announce: list[str] | None,
+    hotkey: str | None,
+    metrics: str | None,
+    log_level: str | None,
+    log_format: str | None,
+    genesis: str,
+    name: str,
+    trust_genesis: bool,
+) -> None:
+    with reporting(False):
+        from ...protocols.bootstrap import parse_bootstrap
+        from ...storage.home import Home
+        from ..config import load_config
+        from ..initialise import ensure_chain, remember_bootstrap
+        from ..logging import configure_logging
+        from ..process import RunOptions, run_peer
+        from .progress import staged_progress
+
+        bootstraps = [parse_bootstrap(text) for text in joined or []]
+        folder = Home(home)
+        config = _with_bootstrap(
+            load_config(
+                folder.path,
+                {
+                    "listen": tuple(listen or ()),
+                    "announce": tuple(announce or ()),
+                    "hotkey": hotkey,
+                    "metrics": metrics,
+                    "log_level": log_level,
+                    "log_format": log_format,
+                },
+            ),
+            tuple(joined or ()),
+        )
+        configure_logging(config.log_level, config.log_format)
+        with staged_progress() as on_progress:
+            for bootstrap in bootstraps[:1]:
+                genesis = bootstrap.genesis_digits
+                ensure_chain(folder, bootstrap, on_progress)
+                remember_bootstrap(folder, joined or [])
+            run_peer(
+                folder,
+                config,
+                RunOptions(name=name, genesis_prefix=genesis, trust_genesis=trust_genesis, on_sync=on_progress),
+            )
+
+
+def _with_bootstrap(config: Config, joined: tuple[str, ...]) -> Config:
+    from dataclasses import replace
+
+    return replace(config, bootstrap=tuple(dict.fromkeys((*joined, *config.bootstrap))))
+
+
+def doctor(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Check a home and this machine: files, keys, clock, disk, port; says what to do about each finding."""
+    with reporting(as_json):
+        from ...storage.home import Home
+        from ..doctor import examine
+
+        findings = examine(Home(home))
+        failed = [finding for finding in findings if not finding.ok]
+        if as_json:
+            print_json(
+                {
+                    "ok": not failed,
+                    "findings": [
+                        {"check": f.check, "ok": f.ok, "detail": f.detail, "remedy": f.remedy} for f in findings
+                    ],
+                }
+            )
+        else:
+            for finding in findings:
+                print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check:<14} {finding.detail}")
+                if finding.remedy:
+                    print(f"      {'':<14} {finding.remedy}")
+        if failed:
+            raise SystemExit(1)
