@@ -52,7 +52,12 @@ async def stock_host(
     pubsub = None
     if gossip:
         router = GossipSub(
-            protocols=["/meshsub/1.2.0", "/meshsub/1.1.0"], degree=6, degree_low=4, degree_high=10, heartbeat_interval=1
+            protocols=["/meshsub/1.2.0", "/meshsub/1.1.0"],
+            degree=6,
+            degree_low=4,
+            degree_high=10,
+            heartbeat_interval=1,
+            spam_protection_enabled=False,
         )
         pubsub = Pubsub(host, router, **pubsub_options)
     victim = StockHost(host, pubsub)

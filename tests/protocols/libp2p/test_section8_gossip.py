@@ -1,0 +1,344 @@
+"""LIBP2P section 8, items 6, 9, 10 and 14, and gossip with the library's own hosts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from adversary.hosts import (
+    LOOPBACK,
+    TOPIC,
+    StockHost,
+    accept_all,
+    eventually,
+    make_transport,
+    running,
+    stock_host,
+)
+from adversary.raw_peer import raw_peer
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.pubsub import utils as stock_pubsub_utils
+from libp2p.pubsub.pb import rpc_pb2
+from multiaddr import Multiaddr
+from yumad.protocols.libp2p import pubsub as pubsub_module
+from yumad.protocols.libp2p.message_cache import message_id
+from yumad.protocols.libp2p.rpc import Rpc, decode_rpc, encode_frame, encode_rpc
+from yumad.protocols.transport import MAX_GOSSIP, GossipVerdict, PayloadTooLarge, PeerId
+
+
+def _stock_id(message: Any) -> bytes:
+    return message_id(message.topicIDs[0], message.data)
+
+
+async def _connect(a: StockHost, b: StockHost) -> None:
+    await a.host.connect(info_from_p2p_addr(Multiaddr(b.address)))
+
+
+# --- item 6: the signed record ----------------------------------------------------------------------------------------
+
+
+async def test_stock_verifies_a_record_twice_per_control_rpc_and_ours_sends_none(monkeypatch) -> None:
+    verified = 0
+    original = stock_pubsub_utils.consume_envelope
+
+    def counting(*args: Any) -> Any:
+        nonlocal verified
+        verified += 1
+        return original(*args)
+
+    monkeypatch.setattr(stock_pubsub_utils, "consume_envelope", counting)
+
+    async def setup(victim: StockHost) -> None:
+        await victim.pubsub.subscribe("t")
+
+    async with stock_host(setup=setup, strict_signing=False) as a, stock_host(setup=setup, strict_signing=False) as b:
+        await _connect(a, b)
+        await a.pubsub.wait_for_mesh(b.host.get_id(), "t")
+        before = verified
+        await a.pubsub.router.emit_graft("t", b.host.get_id())
+        await eventually(lambda: verified == before + 2)
+
+    ours = make_transport(1)
+    ours.subscribe("t", accept_all([]))
+    async with running(ours), raw_peer(ours.addresses()[0]) as peer:
+        stream = await peer.open_stream(b"/meshsub/1.1.0")
+        await peer.data(stream, encode_frame(Rpc(subscriptions=[("t", True)], graft=["t"])))
+        await eventually(lambda: b"/meshsub/1.2.0" in peer.received)
+    sent = encode_rpc(Rpc(subscriptions=[("t", True)], messages=[("t", b"x")], graft=["t"]))
+    assert not rpc_pb2.RPC.FromString(sent).HasField("senderRecord")
+
+
+# --- item 9: bursts, slow peers, size ---------------------------------------------------------------------------------
+
+
+async def test_burst_of_500_is_lost_at_stock_and_whole_at_ours() -> None:
+    received: list[bytes] = []
+
+    async def subscribe(victim: StockHost) -> None:
+        victim.subscription = await victim.pubsub.subscribe("t")  # type: ignore[attr-defined]
+
+    async with (
+        stock_host(setup=subscribe, strict_signing=False) as a,
+        stock_host(setup=subscribe, strict_signing=False) as b,
+    ):
+        await _connect(a, b)
+        await a.pubsub.wait_for_mesh(b.host.get_id(), "t")
+        for number in range(500):
+            await a.pubsub.publish("t", b"%d" % number)
+        with trio.move_on_after(1):
+            while True:
+                received.append((await b.subscription.get()).data)  # type: ignore[attr-defined]
+        assert len(received) < 450
+
+    ours, other = make_transport(1), make_transport(2)
+    seen: list[bytes] = []
+    ours.subscribe(TOPIC, accept_all([]))
+    other.subscribe(TOPIC, accept_all(seen))
+    async with running(ours, other):
+        await ours.dial(other.addresses()[0])
+        await eventually(lambda: ours.mesh_peers(TOPIC) != ())
+        for number in range(500):
+            await ours.publish(TOPIC, b"%d" % number)
+        await eventually(lambda: len(seen) == 500)
+        assert seen == [b"%d" % number for number in range(500)]
+
+
+async def test_lost_message_is_offered_again_and_arrives(monkeypatch) -> None:
+    ours, other = make_transport(1), make_transport(2)
+    seen: list[bytes] = []
+    ours.subscribe(TOPIC, accept_all([]))
+    other.subscribe(TOPIC, accept_all(seen))
+    async with running(ours, other):
+        await ours.dial(other.addresses()[0])
+        await eventually(lambda: ours.mesh_peers(TOPIC) != ())
+        outbox = ours._pubsub._outboxes[other.local_peer]
+        monkeypatch.setattr(outbox, "put_message", lambda frame: False)
+        await ours.publish(TOPIC, b"dropped on the way")
+        assert ours.stats().dropped["gossip outbox full"] == 1
+        monkeypatch.undo()
+        await eventually(lambda: seen == [b"dropped on the way"])
+
+
+async def test_payload_over_a_megabyte_vanishes_at_stock_and_raises_at_ours() -> None:
+    async def subscribe(victim: StockHost) -> None:
+        victim.subscription = await victim.pubsub.subscribe("t")  # type: ignore[attr-defined]
+
+    async with (
+        stock_host(setup=subscribe, strict_signing=False) as a,
+        stock_host(setup=subscribe, strict_signing=False) as b,
+    ):
+        await _connect(a, b)
+        await a.pubsub.wait_for_mesh(b.host.get_id(), "t")
+        await a.pubsub.publish("t", bytes(1_100_000))  # no error
+        with trio.move_on_after(0.5) as scope:
+            await b.subscription.get()  # type: ignore[attr-defined]
+        assert scope.cancelled_caught
+
+    ours, other = make_transport(1), make_transport(2)
+    seen: list[bytes] = []
+    ours.subscribe(TOPIC, accept_all([]))
+    other.subscribe(TOPIC, accept_all(seen))
+    async with running(ours, other):
+        await ours.dial(other.addresses()[0])
+        await eventually(lambda: ours.mesh_peers(TOPIC) != ())
+        with pytest.raises(PayloadTooLarge, match="1000001 bytes"):
+            await ours.publish(TOPIC, bytes(MAX_GOSSIP + 1))
+        await ours.publish(TOPIC, bytes(MAX_GOSSIP))
+        await eventually(lambda: [len(data) for data in seen] == [MAX_GOSSIP])
+
+
+# --- verdicts and scores ----------------------------------------------------------------------------------------------
+
+
+async def test_verdicts_decide_what_is_relayed_and_who_is_counted() -> None:
+    reported: list[tuple[PeerId, str]] = []
+    a, c = make_transport(1), make_transport(3)
+    b = make_transport(2, on_misbehaviour=lambda peer, what: reported.append((peer, what)))
+    verdicts = {b"good": GossipVerdict.ACCEPT, b"early": GossipVerdict.IGNORE, b"bad": GossipVerdict.REJECT}
+    asked: list[bytes] = []
+
+    def judge(sender: PeerId, data: bytes) -> GossipVerdict:
+        asked.append(data)
+        return verdicts[data]
+
+    at_c: list[bytes] = []
+    a.subscribe(TOPIC, accept_all([]))
+    b.subscribe(TOPIC, judge)
+    c.subscribe(TOPIC, accept_all(at_c))
+    async with running(a, b, c):
+        await a.dial(b.addresses()[0])
+        await b.dial(c.addresses()[0])
+        await eventually(lambda: len(b.mesh_peers(TOPIC)) == 2 and a.mesh_peers(TOPIC) != ())
+        for data in verdicts:
+            await a.publish(TOPIC, data)
+        await eventually(lambda: len(asked) == 3)
+        await trio.sleep(0.1)
+    assert at_c == [b"good"]
+    assert reported == [(a.local_peer, "gossip rejected")]
+    stats = b.stats()
+    assert (stats.gossip_accepted, stats.gossip_ignored, stats.gossip_rejected) == (1, 1, 1)
+
+
+async def test_ignored_message_is_taken_when_it_comes_again_later(monkeypatch) -> None:
+    monkeypatch.setattr(pubsub_module, "IGNORED_SECONDS", 0.05)
+    ours = make_transport(1)
+    verdicts = iter([GossipVerdict.IGNORE, GossipVerdict.ACCEPT])
+    ours.subscribe(TOPIC, lambda sender, data: next(verdicts))
+    frame = encode_frame(Rpc(messages=[(TOPIC, b"not yet")]))
+    async with running(ours), raw_peer(ours.addresses()[0]) as peer:
+        stream = await peer.open_stream(b"/meshsub/1.1.0")
+        await peer.data(stream, frame)
+        await peer.data(stream, frame)  # within the pause: a duplicate
+        await eventually(lambda: ours.stats().gossip_duplicate == 1)
+        await trio.sleep(0.1)
+        await peer.data(stream, frame)
+        await eventually(lambda: ours.stats().gossip_accepted == 1)
+
+
+async def test_peer_below_the_publish_threshold_is_not_heard() -> None:
+    scores: dict[PeerId, float] = {}
+    ours = make_transport(1, score=lambda peer: scores.get(peer, 0.0))
+    other = make_transport(2)
+    seen: list[bytes] = []
+    ours.subscribe(TOPIC, accept_all(seen))
+    other.subscribe(TOPIC, accept_all([]))
+    async with running(ours, other):
+        await other.dial(ours.addresses()[0])
+        await eventually(lambda: other.mesh_peers(TOPIC) != ())
+        scores[other.local_peer] = -25.0
+        await other.publish(TOPIC, b"unheard")
+        await eventually(lambda: ours.stats().dropped.get("gossip over the peer's allowance") == 1)
+        scores[other.local_peer] = 0.0
+        await other.publish(TOPIC, b"heard")
+        await eventually(lambda: seen == [b"heard"])
+
+
+async def test_flood_of_one_peer_is_cut_to_its_allowance(monkeypatch) -> None:
+    monkeypatch.setattr(pubsub_module, "MESSAGES_BURST", 50)
+    ours = make_transport(1)
+    seen: list[bytes] = []
+    ours.subscribe(TOPIC, accept_all(seen))
+    async with running(ours), raw_peer(ours.addresses()[0]) as peer:
+        stream = await peer.open_stream(b"/meshsub/1.1.0")
+        for number in range(5):
+            messages = [(TOPIC, b"%d" % (100 * number + i)) for i in range(100)]
+            await peer.data(stream, encode_frame(Rpc(messages=messages)))
+        await eventually(lambda: ours.stats().gossip_received == 500)
+    assert 50 <= len(seen) < 250
+
+
+async def test_topics_may_change_while_running() -> None:
+    a, b = make_transport(1), make_transport(2)
+    seen: list[bytes] = []
+    async with running(a, b):
+        await a.dial(b.addresses()[0])
+        a.subscribe("/new", accept_all([]))
+        b.subscribe("/new", accept_all(seen))
+        await eventually(lambda: a.mesh_peers("/new") == (b.local_peer,))
+        await a.publish("/new", b"1")
+        await eventually(lambda: seen == [b"1"])
+        b.unsubscribe("/new")
+        await eventually(lambda: a.mesh_peers("/new") == ())
+        await a.publish("/new", b"2")
+        await trio.sleep(0.1)
+        assert seen == [b"1"]
+
+
+# --- items 10 and 14: what is not kept --------------------------------------------------------------------------------
+
+
+async def test_delivery_times_pile_up_at_stock() -> None:
+    async def subscribe(victim: StockHost) -> None:
+        await victim.pubsub.subscribe("t")
+
+    async with stock_host(setup=subscribe, strict_signing=False) as victim:
+        victim.pubsub.router.adaptive_gossip_enabled = False
+        for number in range(100):
+            await victim.pubsub.publish("t", b"%d" % number)
+        assert len(victim.pubsub.router.recent_message_deliveries["t"]) == 100
+
+
+# --- with the library's own hosts -------------------------------------------------------------------------------------
+
+
+async def test_gossip_and_streams_work_with_a_stock_host_both_ways() -> None:
+    got_by_stock: list[bytes] = []
+    got_by_us: list[bytes] = []
+
+    async def stock_echo(stream: Any) -> None:
+        await stream.write(await stream.read(4))
+        await stream.close()
+
+    async def subscribe(victim: StockHost) -> None:
+        victim.subscription = await victim.pubsub.subscribe(TOPIC)  # type: ignore[attr-defined]
+
+    ours = make_transport(1)
+    ours.subscribe(TOPIC, accept_all(got_by_us))
+    async with (
+        running(ours) as nursery,
+        stock_host(
+            setup=subscribe, handlers={"/echo": stock_echo}, strict_signing=False, msg_id_constructor=_stock_id
+        ) as stock,
+    ):
+
+        async def collect() -> None:
+            while True:
+                got_by_stock.append((await stock.subscription.get()).data)  # type: ignore[attr-defined]
+
+        nursery.start_soon(collect)
+        peer = await ours.dial(stock.address)
+        await eventually(lambda: ours.mesh_peers(TOPIC) == (peer,))
+        stream = await ours.open_stream(peer, "/echo", timeout=5)
+        await stream.write_all(b"ping")
+        assert await stream.read_exactly(4) == b"ping"
+        assert await stream.read_some(1) == b""
+        await stream.close()
+        await stock.pubsub.wait_for_mesh(next(iter(stock.host.get_connected_peers())), TOPIC)
+        for number in range(10):
+            await ours.publish(TOPIC, b"from ours %d" % number)
+            await stock.pubsub.publish(TOPIC, b"from stock %d" % number)
+        await eventually(lambda: len(got_by_stock) == 20 and len(got_by_us) == 10)
+        assert stock.error is None
+
+
+async def test_stock_host_dials_pings_and_identifies_ours() -> None:
+    from libp2p import new_host
+    from libp2p.host.ping import PingService
+
+    ours = make_transport(1)
+    async with running(ours):
+        dialer = new_host()
+        async with dialer.run([Multiaddr(LOOPBACK)]):
+            info = info_from_p2p_addr(Multiaddr(ours.addresses()[0]))
+            await dialer.connect(info)
+            assert len(await PingService(dialer).ping(info.peer_id, 2)) == 2
+            protocols: list[str] = []
+
+            def knows() -> bool:
+                protocols[:] = dialer.get_peerstore().get_protocols(info.peer_id)
+                return "/meshsub/1.2.0" in protocols
+
+            await eventually(knows)
+            assert "/ipfs/ping/1.0.0" in protocols
+
+
+def test_our_rpc_is_what_the_protobuf_schema_says() -> None:
+    rpc = Rpc(
+        subscriptions=[("t", True), ("u", False)],
+        messages=[("t", b"data"), ("u", b"")],
+        ihave=[("t", [b"1" * 20, b"2" * 20])],
+        iwant=[b"3" * 20],
+        graft=["t"],
+        prune=[("u", 60)],
+        idontwant=[b"4" * 20],
+    )
+    parsed = rpc_pb2.RPC.FromString(encode_rpc(rpc))
+    assert [(s.topicid, s.subscribe) for s in parsed.subscriptions] == rpc.subscriptions
+    assert [(m.topicIDs[0], m.data) for m in parsed.publish] == rpc.messages
+    assert [(i.topicID, list(i.messageIDs)) for i in parsed.control.ihave] == rpc.ihave
+    assert list(parsed.control.iwant[0].messageIDs) == rpc.iwant
+    assert [g.topicID for g in parsed.control.graft] == rpc.graft
+    assert [(p.topicID, p.backoff) for p in parsed.control.prune] == rpc.prune
+    assert list(parsed.control.idontwant[0].messageIDs) == rpc.idontwant
+    assert decode_rpc(parsed.SerializeToString()) == rpc
