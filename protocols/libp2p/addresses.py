@@ -18,7 +18,7 @@ MAX_ADDRESS_TEXT: Final = 400
 """A DNS name has at most 253 characters, the peer id 52; the rest is punctuation."""
 
 _HOST_KINDS: Final = ("ip4", "ip6", "dns4", "dns6")
-_DNS_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_DNS_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,6 +221,7 @@ class YamuxConnection:
             await trio.sleep(PING_TIMEOUT)
             # One more second: after a stall of our own process its answer may lie unread in the socket.
             await trio.sleep(1.0)
+            self._sweep()
             if self._last_heard < asked:
                 self.abort("no sign of life")
                 return

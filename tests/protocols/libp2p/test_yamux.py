@@ -1,0 +1,381 @@
+"""The multiplexer over in-memory channels in virtual time: flow control, ends, keepalive, any frames at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from yumad.protocols.libp2p.receive_budget import ReceiveBudget
+from yumad.protocols.libp2p.socket_channel import ChannelClosed
+from yumad.protocols.libp2p.yamux import (
+    IDLE_BEFORE_PING,
+    MAX_REFUSED_STREAMS,
+    MAX_STREAMS,
+    PING_TIMEOUT,
+    WRITE_STALL,
+    YamuxConnection,
+)
+from yumad.protocols.libp2p.yamux_stream import DATA, DISCARD_SECONDS, HEADER, SYN, WINDOW, WINDOW_UPDATE, YamuxStream
+from yumad.protocols.transport import PeerId, StreamClosed, StreamRefused
+
+
+class PipeChannel:
+    """One end of an in-memory connection, with the surface of SecureChannel."""
+
+    def __init__(self, stream: trio.testing.MemoryReceiveStream, sender: trio.testing.MemorySendStream, *, dials: bool):
+        self.peer = PeerId("other")
+        self.is_initiator = dials
+        self._in, self._out = stream, sender
+        self.frozen = False
+        self.writes = 0
+
+    async def read_chunk(self) -> bytes:
+        try:
+            chunk = bytes(await self._in.receive_some(65_536))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ChannelClosed("gone") from error
+        if not chunk:
+            raise ChannelClosed("gone")
+        return chunk
+
+    async def write(self, data: bytes) -> None:
+        if self.frozen:
+            await trio.sleep_forever()
+        self.writes += 1
+        try:
+            await self._out.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ChannelClosed("gone") from error
+
+    def abort(self) -> None:
+        self._in.close()
+        self._out.close()
+
+
+@dataclass
+class Side:
+    connection: YamuxConnection
+    channel: PipeChannel
+    streams: list[YamuxStream]
+    complaints: list[str]
+    budget: ReceiveBudget
+
+
+def _side(channel: PipeChannel) -> Side:
+    streams: list[YamuxStream] = []
+    complaints: list[str] = []
+    budget = ReceiveBudget()
+    connection = YamuxConnection(
+        channel,  # type: ignore[arg-type]
+        on_stream=streams.append,
+        budget=budget,
+        on_misbehaviour=complaints.append,
+    )
+    return Side(connection, channel, streams, complaints, budget)
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[Side, Side]]:
+    left_out, right_in = trio.testing.memory_stream_one_way_pair()
+    right_out, left_in = trio.testing.memory_stream_one_way_pair()
+    left = _side(PipeChannel(left_in, left_out, dials=True))
+    right = _side(PipeChannel(right_in, right_out, dials=False))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(left.connection.run)
+        nursery.start_soon(right.connection.run)
+        yield left, right
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def alone() -> AsyncIterator[tuple[Side, trio.testing.MemorySendStream]]:
+    """A connection whose other side is written by hand."""
+    feed, inlet = trio.testing.memory_stream_one_way_pair()
+    outlet, _ = trio.testing.memory_stream_one_way_pair()
+    side = _side(PipeChannel(inlet, outlet, dials=False))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(side.connection.run)
+        yield side, feed
+        nursery.cancel_scope.cancel()
+
+
+settle = trio.testing.wait_all_tasks_blocked
+
+
+async def test_writer_stops_at_the_window_and_goes_on_when_half_is_read(autojump_clock) -> None:
+    async with pair() as (left, right), trio.open_nursery() as nursery:
+        stream = left.connection.open_stream()
+        nursery.start_soon(stream.write_all, bytes(WINDOW + 1000))
+        await settle()
+        (other,) = right.streams
+        assert right.budget.total == WINDOW
+        await other.read_exactly(WINDOW // 2 - 1)
+        await settle()
+        assert right.budget.total == WINDOW // 2 + 1
+        await other.read_exactly(1)
+        await settle()
+        assert right.budget.total == WINDOW // 2 + 1000
+        await other.read_exactly(WINDOW // 2 + 1000)
+        assert right.budget.total == 0
+
+
+async def test_small_reads_do_not_send_credit_each_time(autojump_clock) -> None:
+    async with pair() as (left, right):
+        stream = left.connection.open_stream()
+        await stream.write_all(bytes(100_000))
+        await settle()
+        writes = right.channel.writes
+        for _ in range(100):
+            await right.streams[0].read_exactly(1000)
+        await settle()
+        assert right.channel.writes == writes
+
+
+async def test_many_small_frames_leave_in_few_writes(autojump_clock) -> None:
+    async with pair() as (left, right), trio.open_nursery() as nursery:
+        streams = [left.connection.open_stream() for _ in range(100)]
+        for stream in streams:
+            nursery.start_soon(stream.write_all, b"request")
+        await settle()
+        assert len(right.streams) == 100
+        assert left.channel.writes <= 4
+
+
+async def test_half_closed_stream_carries_the_answer(autojump_clock) -> None:
+    async with pair() as (left, right):
+        stream = left.connection.open_stream()
+        await stream.write_all(b"question")
+        await stream.close_write()
+        await settle()
+        other = right.streams[0]
+        assert await other.read_exactly(8) == b"question"
+        assert await other.read_some(1) == b""
+        await other.write_all(b"answer")
+        await other.close()
+        assert await stream.read_exactly(6) == b"answer"
+        assert await stream.read_some(1) == b""
+        await stream.close()
+        await settle()
+        assert left.connection.open_streams == right.connection.open_streams == 0
+        with pytest.raises(StreamClosed):
+            await stream.write_all(b"x")
+
+
+async def test_data_that_came_before_both_ends_stays_readable(autojump_clock) -> None:
+    async with pair() as (left, right):
+        stream = left.connection.open_stream()
+        await stream.close_write()
+        await settle()
+        await right.streams[0].write_all(b"late reader")
+        await right.streams[0].close()
+        await settle()
+        assert left.connection.open_streams == 0
+        assert await stream.read_exactly(11) == b"late reader"
+        assert await stream.read_some(1) == b""
+
+
+async def test_reset_ends_reader_and_writer_on_the_other_side(autojump_clock) -> None:
+    async with pair() as (left, right), trio.open_nursery() as nursery:
+        stream = left.connection.open_stream()
+        await settle()
+        other = right.streams[0]
+        outcomes: list[str] = []
+
+        async def expect_closed(call: object) -> None:
+            try:
+                await call  # type: ignore[misc]
+            except StreamClosed as error:
+                outcomes.append(str(error))
+
+        nursery.start_soon(expect_closed, other.read_exactly(1))
+        nursery.start_soon(expect_closed, other.write_all(bytes(WINDOW + 1)))
+        await settle()
+        await stream.reset()
+        await settle()
+        assert outcomes == ["the stream was reset by the peer"] * 2
+        assert left.connection.open_streams == right.connection.open_streams == 0
+
+
+async def test_closed_stream_swallows_late_data_and_is_forgotten_in_time(autojump_clock) -> None:
+    async with pair() as (left, right):
+        stream = left.connection.open_stream()
+        await settle()
+        other = right.streams[0]
+        await stream.close()
+        await other.write_all(bytes(1000))
+        await settle()
+        assert left.budget.total == 0
+        assert left.connection.open_streams == 1
+        await trio.sleep(DISCARD_SECONDS + IDLE_BEFORE_PING)
+        assert left.connection.open_streams == 0
+        with pytest.raises(StreamClosed):
+            await other.write_all(b"x")
+
+
+async def test_lost_connection_ends_every_stream_with_the_reason(autojump_clock) -> None:
+    async with pair() as (left, right):
+        stream = left.connection.open_stream()
+        await settle()
+        right.connection.abort("test")
+        with pytest.raises(StreamClosed, match="connection lost"):
+            await stream.read_exactly(1)
+        with pytest.raises(StreamRefused, match="connection lost"):
+            left.connection.open_stream()
+        assert left.connection.closed.is_set()
+
+
+async def test_close_lets_queued_data_leave_first(autojump_clock) -> None:
+    async with pair() as (left, right):
+        stream = left.connection.open_stream()
+        await settle()
+        await stream.write_all(b"last words")
+        await stream.close_write()
+        got: list[bytes] = []
+
+        async def read() -> None:
+            got.append(await right.streams[0].read_exactly(10))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await settle()
+            nursery.start_soon(left.connection.close)
+        assert got == [b"last words"]
+        assert right.connection.close_reason == "closed by the peer"
+
+
+async def test_peer_that_answers_no_ping_is_dropped_and_one_that_does_stays(autojump_clock) -> None:
+    async with pair() as (left, right):
+        await trio.sleep(10 * (IDLE_BEFORE_PING + PING_TIMEOUT))
+        assert left.connection.close_reason is None
+        right.channel.frozen = True
+        started = trio.current_time()
+        await left.connection.closed.wait()
+        assert left.connection.close_reason == "no sign of life"
+        assert trio.current_time() - started <= 1.5 * IDLE_BEFORE_PING + PING_TIMEOUT + 2
+
+
+async def test_socket_that_takes_nothing_ends_the_connection(autojump_clock) -> None:
+    async with pair() as (left, _):
+        left.channel.frozen = True
+        started = trio.current_time()
+        left.connection.open_stream()
+        await left.connection.closed.wait()
+        assert left.connection.close_reason == "peer does not read"
+        assert trio.current_time() - started == pytest.approx(WRITE_STALL)
+
+
+async def test_streams_past_the_cap_are_reset_and_a_flood_ends_the_connection(autojump_clock) -> None:
+    async with alone() as (side, feed):
+        numbers = iter(range(1, 10**6, 2))
+        for _ in range(MAX_STREAMS + 10):
+            await feed.send_all(HEADER.pack(0, WINDOW_UPDATE, SYN, next(numbers), 0))
+        await settle()
+        assert len(side.streams) == MAX_STREAMS
+        assert side.connection.close_reason is None
+        await feed.send_all(b"".join(HEADER.pack(0, WINDOW_UPDATE, SYN, next(numbers), 0) for _ in range(2000)))
+        await settle()
+        assert side.complaints == ["stream flood"]
+        assert MAX_REFUSED_STREAMS < 2000
+
+
+@pytest.mark.parametrize(
+    ("frame", "complaint"),
+    [
+        (HEADER.pack(1, DATA, 0, 1, 0), "frame of unknown version or type"),
+        (HEADER.pack(0, 9, 0, 1, 0), "frame of unknown version or type"),
+        (HEADER.pack(0, DATA, 0, 0, 0), "stream frame without a stream"),
+        (HEADER.pack(0, WINDOW_UPDATE, SYN, 2, 0), "stream number taken"),
+        (HEADER.pack(0, WINDOW_UPDATE, SYN, 1, 0) * 2, "stream number taken"),
+        (HEADER.pack(0, DATA, SYN, 1, WINDOW + 1), "window overrun"),
+        (HEADER.pack(0, DATA, 0, 7, WINDOW + 1), "window overrun"),
+    ],
+)
+async def test_broken_rule_ends_the_connection_and_is_reported(frame: bytes, complaint: str, autojump_clock) -> None:
+    async with alone() as (side, feed):
+        await feed.send_all(frame)
+        await settle()
+        assert side.complaints == [complaint]
+        assert side.connection.close_reason == complaint
+
+
+async def test_window_is_counted_over_frames_not_per_frame(autojump_clock) -> None:
+    async with alone() as (side, feed):
+        await feed.send_all(HEADER.pack(0, WINDOW_UPDATE, SYN, 1, 0))
+        for _ in range(4):
+            await feed.send_all(HEADER.pack(0, DATA, 0, 1, WINDOW // 4) + bytes(WINDOW // 4))
+        await settle()
+        assert side.connection.close_reason is None
+        await feed.send_all(HEADER.pack(0, DATA, 0, 1, 1) + b"x")
+        await settle()
+        assert side.complaints == ["window overrun"]
+        assert side.budget.total == 0
+
+
+async def test_pings_that_are_never_read_end_the_connection(autojump_clock) -> None:
+    async with alone() as (side, feed):
+        side.channel.frozen = True
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(100):
+                await feed.send_all(HEADER.pack(0, 2, SYN, 0, 7) * 2000)
+        assert side.complaints == ["answers pile up unread"]
+
+
+def test_budget_ends_the_largest_holder_when_all_together_are_too_much() -> None:
+    class Holder:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def misbehaved(self, what: str) -> None:
+            ended.append(self.name)
+
+    ended: list[str] = []
+    budget = ReceiveBudget(connection_limit=100, total_limit=150)
+    a, b, c = Holder("a"), Holder("b"), Holder("c")
+    budget.take(a, 90)
+    budget.take(b, 50)
+    budget.take(c, 20)
+    assert ended == ["a"]
+    budget.release(a)
+    budget.give(a, 90)
+    assert budget.total == 70
+    budget.take(b, 51)
+    assert ended == ["a", "b"]
+
+
+frames = st.builds(
+    lambda version, kind, flags, stream_id, length, body: (
+        HEADER.pack(version, kind, flags, stream_id, length) + body[: length if kind == DATA else 0]
+    ),
+    st.sampled_from([0, 0, 0, 0, 1]),
+    st.sampled_from([0, 0, 1, 1, 2, 3, 200]),
+    st.integers(0, 15),
+    st.sampled_from([0, 1, 1, 2, 3, 5, 2**31]),
+    st.sampled_from([0, 1, 5, 1000, WINDOW, WINDOW + 1, 2**32 - 1]),
+    st.binary(max_size=20),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(frames, max_size=12), st.integers(1, 40))
+def test_any_frames_in_any_pieces_are_served_or_end_the_connection(sent: list[bytes], cut: int) -> None:
+    async def run() -> None:
+        async with alone() as (side, feed):
+            raw = b"".join(sent)
+            for start in range(0, len(raw), cut):
+                try:
+                    await feed.send_all(raw[start : start + cut])
+                except trio.BrokenResourceError:
+                    break
+            await settle()
+            for stream in side.streams:
+                await stream.close()
+            assert side.budget.total == 0
+            assert side.connection.open_streams <= MAX_STREAMS
+
+    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0.01))
