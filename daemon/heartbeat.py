@@ -1,4 +1,4 @@
-"""An authority's heartbeat: one free transaction in each era, without which the next set is made without it (CHAIN 1.3).
+"""An authority's heartbeat: a free transaction in each era, without which the next set is made without it (CHAIN 1.3).
 
 Sent early in the era, at a height that is drawn anew for each era so that not all arrive in one block. Whether it is
 due is a pure function of the finalised state, so it is sent also after a restart and never twice.
