@@ -19,18 +19,19 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from ..consensus.authority import AuthoritySet
-from ..consensus.certificate import Certificate, signers_weight
+from ..consensus.certificate import Certificate
 from ..consensus.leader import leader_index
-from ..consensus.signature import verify
-from ..consensus.statement import Kind, SignedStatement, Statement, VoteDomain, signing_digest, verify_statement
-from ..consensus.timing import LATE_FINALIZE, VIEW_WINDOW
-from ..consensus.types import Era, Hash32, InvalidError, View
-from .exchange_frames import (
-    FRAME_OVERHEAD,
-    STATEMENT_BYTES,
-    ExchangeFrame,
-    Position,
-    certificate_bytes,
+from ..consensus.statement import Kind, SignedStatement, VoteDomain, verify_statement
+from ..consensus.timing import VIEW_WINDOW
+from ..consensus.types import Era, InvalidError, View
+from .exchange_frames import FRAME_OVERHEAD, STATEMENT_BYTES, ExchangeFrame, Position, certificate_bytes
+from .exchange_holdings import (
+    CertificateKey,
+    Holdings,
+    StatementKey,
+    certificate_key,
+    covers,
+    statement_key,
 )
 from .interfaces import ConsensusView
 from .limits import MAX_FRAME_BYTES, MAX_FRAME_ITEMS
@@ -38,14 +39,6 @@ from .peer_ledger import Offence
 from .transport import PeerId
 
 Item: TypeAlias = SignedStatement | Certificate
-
-StatementKey: TypeAlias = tuple[View, Kind, int, View, Hash32]
-"""(view, kind, index, parent_view, block_hash): another signature over the same words is the same item."""
-
-CertificateKey: TypeAlias = tuple[View, Kind]
-
-_STATEMENTS_PER_PLACE: Final = 2
-"""First vote and one that conflicts with it (R14), so that evidence reaches everybody."""
 
 REPAIR_TICKS: Final = 2
 """Ticks that a neighbour may stand below our F before it is sent the certificate: most finalise by themselves just now.
@@ -78,7 +71,7 @@ class Received:
     offence: Offence | None = None
     """Fatal misbehaviour; items before it are good."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Items left out by reason: era, duplicate, window."""
+    """Items left out by reason: era, duplicate, window, conflict."""
 
     def drop(self, reason: str) -> None:
         """Count one left-out item."""
@@ -90,25 +83,15 @@ class ExchangeState:
 
     def __init__(self, view: ConsensusView) -> None:
         self._view = view
-        self._era = view.era
-        self._finalised_view = view.finalised_view
-        self._late: list[View] = []
-        """The last finalised views of the era, ascending: their finalize votes are still exchanged."""
-        self._certificates: dict[CertificateKey, Certificate] = {}
-        self._contradictions: dict[CertificateKey, Statement] = {}
-        """Second statement certified for a view and kind: passed on to the engine once, never held."""
-        self._statements: dict[StatementKey, SignedStatement] = {}
-        self._places: dict[tuple[View, Kind, int], int] = {}
+        self._holdings = Holdings(self.position)
         self._neighbours: dict[PeerId, _Neighbour] = {}
-        self._pruned_at: Position | None = None
-        self.prune()
 
     # --- neighbours -------------------------------------------------------------------------------------------------
 
     def join(self, peer: PeerId, *, repair_only: bool = False) -> None:
         """A stream to `peer` is up: it lacks everything until it is known better."""
         self._neighbours[peer] = _Neighbour(
-            dict.fromkeys(self._certificates), dict.fromkeys(self._statements), repair_only
+            dict.fromkeys(self._holdings.certificates), dict.fromkeys(self._holdings.statements), repair_only
         )
 
     def leave(self, peer: PeerId) -> None:
@@ -128,108 +111,64 @@ class ExchangeState:
 
     def held(self) -> tuple[int, int]:
         """(statements, certificates) held, for metrics and bounds."""
-        return len(self._statements), len(self._certificates)
+        return len(self._holdings.statements), len(self._holdings.certificates)
 
     # --- holdings ---------------------------------------------------------------------------------------------------
 
     def offer(self, item: Item) -> bool:
         """Hold an item of our own engine (verified, durable) and put it on every list. False when it is known."""
         self.prune()
-        statement = item.statement
-        if statement.era != self._era:
+        statement, position = item.statement, self._holdings.position
+        if statement.era != position.era:
             return False
         if isinstance(item, Certificate):
-            return statement.view > self._finalised_view and self._hold_certificate(item, None)
-        if statement.view <= self._finalised_view:
+            return statement.view > position.finalised_view and self._hold_certificate(item, None)
+        if statement.view <= position.finalised_view:
             if statement.kind is not Kind.FINALIZE:
                 return False
-            self._note_late(statement.view)  # after a restart the list of finalised views is empty
+            self._holdings.note_late(statement.view)  # after a restart the list of finalised views is empty
         return self._hold_statement(item, None)
 
     def prune(self) -> None:
         """Follow the engine's era and F: what they made useless goes, late finalize votes excepted."""
-        position = self.position
-        if position == self._pruned_at:
-            return
-        self._pruned_at = position
-        era, finalised = position.era, position.finalised_view
-        if era != self._era:
-            self._era, self._finalised_view, self._late = era, View(0), []
-            for table in (self._certificates, self._statements, self._places, self._contradictions):
-                table.clear()
-            for neighbour in self._neighbours.values():
+        dropped = self._holdings.follow(self.position)
+        for neighbour in self._neighbours.values():
+            if dropped.era_changed:
                 neighbour.certificates.clear()
                 neighbour.statements.clear()
+            if dropped.era_changed or dropped.finalised:
                 neighbour.ticks_behind = 0
-        if finalised > self._finalised_view:
-            self._finalised_view = finalised
-            self._note_late(finalised)
-            for neighbour in self._neighbours.values():
-                neighbour.ticks_behind = 0
-        self._drop_useless()
-
-    def _note_late(self, view: View) -> None:
-        if view not in self._late:
-            self._late = sorted([*self._late, view])[-LATE_FINALIZE:]
-
-    def _drop_useless(self) -> None:
-        gone = [key for key in self._certificates if key[0] <= self._finalised_view]
-        for key in gone:
-            del self._certificates[key]
-            for neighbour in self._neighbours.values():
+            for key in dropped.certificates:
                 neighbour.certificates.pop(key, None)
-        for contradiction in [key for key in self._contradictions if key[0] <= self._finalised_view]:
-            del self._contradictions[contradiction]
-        oldest = self.position.view - VIEW_WINDOW
-        certified = {view for view, _ in self._certificates}
-        for name in [name for name in self._statements if not self._is_useful(name, oldest, certified)]:
-            del self._statements[name]
-            place = name[:3]
-            self._places[place] -= 1
-            if not self._places[place]:
-                del self._places[place]
-            for neighbour in self._neighbours.values():
+            for name in dropped.statements:
                 neighbour.statements.pop(name, None)
 
-    def _is_useful(self, name: StatementKey, oldest: int, certified: set[View]) -> bool:
-        view, kind = name[0], name[1]
-        if view <= self._finalised_view:
-            return kind is Kind.FINALIZE and view in self._late
-        return view >= oldest or view not in certified
-
     def _hold_statement(self, signed: SignedStatement, source: PeerId | None) -> bool:
-        name, place = _statement_key(signed), _place(signed)
-        if name in self._statements or self._places.get(place, 0) >= _STATEMENTS_PER_PLACE:
+        if not self._holdings.add_statement(signed):
             return False
-        self._statements[name] = signed
-        self._places[place] = self._places.get(place, 0) + 1
-        covering = self._certificates.get((signed.statement.view, signed.statement.kind))
+        name = statement_key(signed)
+        is_covered = self._holdings.is_covered(signed)
         for peer, neighbour in self._neighbours.items():
-            has_cover = (
-                covering is not None
-                and (signed.statement.view, signed.statement.kind) not in neighbour.certificates
-                and _covers(covering, signed)
-            )
+            has_cover = is_covered and (name[0], name[1]) not in neighbour.certificates
             if peer != source and not has_cover:
                 neighbour.statements[name] = None
         return True
 
     def _hold_certificate(self, certificate: Certificate, source: PeerId | None) -> bool:
-        key = _certificate_key(certificate)
-        if key in self._certificates:
+        if not self._holdings.add_certificate(certificate):
             return False
-        self._certificates[key] = certificate
         for peer, neighbour in self._neighbours.items():
             if peer == source:
                 self._mark_covered(neighbour, certificate)
             else:
-                neighbour.certificates[key] = None
+                neighbour.certificates[certificate_key(certificate)] = None
         return True
 
     def _mark_covered(self, neighbour: _Neighbour, certificate: Certificate) -> None:
         """The neighbour has this certificate: the votes it covers are known there."""
-        neighbour.certificates.pop(_certificate_key(certificate), None)
-        for name in [name for name in neighbour.statements if _covers(certificate, self._statements[name])]:
+        neighbour.certificates.pop(certificate_key(certificate), None)
+        held = self._holdings.statements
+        for name in [name for name in neighbour.statements if covers(certificate, held[name])]:
             del neighbour.statements[name]
 
     # --- out --------------------------------------------------------------------------------------------------------
@@ -273,7 +212,7 @@ class ExchangeState:
         for name in self._wanted_statements(neighbour):
             if not room.take(STATEMENT_BYTES):
                 break
-            statements.append(self._statements[name])
+            statements.append(self._holdings.statements[name])
             del neighbour.statements[name]
         position = self.position
         if not certificates and not statements and neighbour.told == position:
@@ -300,7 +239,7 @@ class ExchangeState:
             return
         for key in neighbour.certificates:
             if key[0] > theirs.finalised_view:
-                yield self._certificates[key]
+                yield self._holdings.certificates[key]
 
     def _wanted_statements(self, neighbour: _Neighbour) -> list[StatementKey]:
         """Sendable statements: the current view, then older ones downwards, then later ones upwards."""
@@ -314,7 +253,11 @@ class ExchangeState:
 
     def _takes_items(self, neighbour: _Neighbour) -> bool:
         """Whether the neighbour is in our era, under our rules, and has said where it stands."""
-        return neighbour.position is not None and neighbour.position.era == self._era and not neighbour.repair_only
+        return (
+            neighbour.position is not None
+            and neighbour.position.era == self._holdings.position.era
+            and not neighbour.repair_only
+        )
 
     def _fits(self, neighbour: _Neighbour, name: StatementKey) -> bool:
         """Whether the neighbour's window takes the statement."""
@@ -323,7 +266,7 @@ class ExchangeState:
             return False
         view = name[0]
         if view <= theirs.finalised_view:
-            return name[1] is Kind.FINALIZE and view in self._late
+            return name[1] is Kind.FINALIZE and view in self._holdings.late
         return view <= theirs.view + VIEW_WINDOW
 
     # --- in ---------------------------------------------------------------------------------------------------------
@@ -336,118 +279,77 @@ class ExchangeState:
             return received
         self.prune()
         neighbour.position = frame.position
-        if neighbour.repair_only:
+        authorities = self._view.authorities(self._holdings.position.era)
+        if neighbour.repair_only or authorities is None:
             return received
-        authorities = self._view.authorities(self._era)
-        if authorities is None:
-            return received
-        domain = self._view.vote_domain
+        intake = _Intake(peer, neighbour, authorities, self._view.vote_domain, received)
         for certificate in frame.certificates:
-            if not self._receive_certificate(peer, neighbour, certificate, authorities, domain, received):
+            self._receive_certificate(intake, certificate)
+            if received.offence is not None:
                 return received
         for signed in frame.statements:
-            if not self._receive_statement(peer, neighbour, signed, authorities, domain, received):
+            self._receive_statement(intake, signed)
+            if received.offence is not None:
                 return received
         return received
 
-    def _receive_certificate(
-        self,
-        peer: PeerId,
-        neighbour: _Neighbour,
-        certificate: Certificate,
-        authorities: AuthoritySet,
-        domain: VoteDomain,
-        received: Received,
-    ) -> bool:
-        """False when the sender must be banned."""
-        statement, key = certificate.statement, _certificate_key(certificate)
-        if statement.era != self._era:
-            received.drop("era")
-            return True
-        if statement.view <= self._finalised_view:
-            received.drop("window")
-            return True
-        held = self._certificates.get(key)
-        if held is not None and statement in (held.statement, self._contradictions.get(key)):
-            self._mark_covered(neighbour, held)
-            received.drop("duplicate")
-            return True
+    def _receive_certificate(self, intake: _Intake, certificate: Certificate) -> None:
+        holdings, received = self._holdings, intake.received
+        if certificate.statement.era != holdings.position.era:
+            return received.drop("era")
+        if holdings.says_again(certificate):
+            self._mark_covered(intake.neighbour, holdings.certificates[certificate_key(certificate)])
+            return received.drop("duplicate")
+        if certificate.statement.view <= holdings.position.finalised_view:
+            return received.drop("window")
         try:
-            self._verify_certificate(domain, certificate, authorities)
+            holdings.verify(intake.domain, certificate, intake.authorities)
         except InvalidError:
             received.offence = Offence.BAD_CERTIFICATE
-            return False
-        if held is not None:
-            if key in self._contradictions:
-                received.drop("duplicate")
-                return True
-            self._contradictions[key] = statement  # two quorums contradict: the engine stops the process (R8)
-        else:
-            self._hold_certificate(certificate, peer)
+            return None
+        if not self._hold_certificate(certificate, intake.peer) and not holdings.add_contradiction(certificate):
+            return received.drop("duplicate")
         received.items.append(certificate)
-        return True
+        return None
 
-    def _verify_certificate(self, domain: VoteDomain, certificate: Certificate, authorities: AuthoritySet) -> None:
-        """As `verify_certificate`, but a signature that a held vote carries was checked already."""
-        if signers_weight(certificate, authorities) < authorities.quorum:
-            raise InvalidError("certificate lacks the quorum")
-        message = signing_digest(domain, certificate.statement)
-        for index, signature in zip(certificate.signers, certificate.signatures, strict=True):
-            known = self._statements.get(_statement_key(SignedStatement(certificate.statement, index, signature)))
-            if known is not None and known.signature == signature:
-                continue
-            if not verify(authorities.members[index].key, message, signature):
-                raise InvalidError(f"certificate carries a wrong signature of signer {index}")
-
-    def _receive_statement(
-        self,
-        peer: PeerId,
-        neighbour: _Neighbour,
-        signed: SignedStatement,
-        authorities: AuthoritySet,
-        domain: VoteDomain,
-        received: Received,
-    ) -> bool:
-        """False when the sender must be banned."""
-        statement, name = signed.statement, _statement_key(signed)
-        if statement.era != self._era:
-            received.drop("era")
-            return True
-        if name in self._statements:
-            neighbour.statements.pop(name, None)
-            received.drop("duplicate")
-            return True
-        covering = self._certificates.get((statement.view, statement.kind))
-        if covering is not None and _covers(covering, signed):
-            received.drop("duplicate")
-            return True
-        if not self._is_in_own_window(statement):
-            received.drop("window")
-            return True
-        if self._places.get(_place(signed), 0) >= _STATEMENTS_PER_PLACE:
-            received.drop("conflict")
-            return True
-        is_leader = statement.kind is not Kind.PROPOSE or signed.index == leader_index(authorities, statement.view)
-        if signed.index >= len(authorities.members) or not is_leader:
+    def _receive_statement(self, intake: _Intake, signed: SignedStatement) -> None:
+        holdings, received = self._holdings, intake.received
+        statement, name = signed.statement, statement_key(signed)
+        if statement.era != holdings.position.era:
+            return received.drop("era")
+        if name in holdings.statements or holdings.is_covered(signed):
+            intake.neighbour.statements.pop(name, None)
+            return received.drop("duplicate")
+        if not holdings.is_in_window(statement):
+            return received.drop("window")
+        if holdings.is_place_full(signed):
+            return received.drop("conflict")
+        members = intake.authorities.members
+        is_leader = statement.kind is not Kind.PROPOSE or signed.index == leader_index(
+            intake.authorities, statement.view
+        )
+        if signed.index >= len(members) or not is_leader:
             received.offence = Offence.UNKNOWN_AUTHORITY
-            return False
+            return None
         try:
-            verify_statement(domain, signed, authorities.members[signed.index].key)
+            verify_statement(intake.domain, signed, members[signed.index].key)
         except InvalidError:
             received.offence = Offence.BAD_VOTE_SIGNATURE
-            return False
-        self._hold_statement(signed, peer)
+            return None
+        self._hold_statement(signed, intake.peer)
         received.items.append(signed)
-        return True
+        return None
 
-    def _is_in_own_window(self, statement: Statement) -> bool:
-        view = statement.view
-        if view <= self._finalised_view:
-            return statement.kind is Kind.FINALIZE and view in self._late
-        current = self.position.view
-        if view > current + VIEW_WINDOW:
-            return False
-        return view >= current - VIEW_WINDOW or not any(held == view for held, _ in self._certificates)
+
+@dataclass(frozen=True, slots=True)
+class _Intake:
+    """What all items of one frame are checked against."""
+
+    peer: PeerId
+    neighbour: _Neighbour
+    authorities: AuthoritySet
+    domain: VoteDomain
+    received: Received
 
 
 class _Room:
@@ -463,27 +365,3 @@ class _Room:
         self._items -= 1
         self._bytes -= size
         return True
-
-
-def _statement_key(signed: SignedStatement) -> StatementKey:
-    s = signed.statement
-    return (s.view, s.kind, signed.index, s.parent_view, s.block_hash)
-
-
-def _place(signed: SignedStatement) -> tuple[View, Kind, int]:
-    return (signed.statement.view, signed.statement.kind, signed.index)
-
-
-def _certificate_key(certificate: Certificate) -> CertificateKey:
-    return (certificate.statement.view, certificate.kind)
-
-
-def _covers(certificate: Certificate, signed: SignedStatement) -> bool:
-    """Whether who has the certificate needs the vote no more.
-
-    Every vote of the same words for notarize and nullify; for finalize only the signers', since late finalize votes
-    count for participation.
-    """
-    if certificate.statement != signed.statement:
-        return False
-    return certificate.kind is not Kind.FINALIZE or signed.index in certificate.signers
