@@ -292,6 +292,16 @@ def test_changes_of_blocks_applied_to_a_store_give_the_state(state):
     assert reloaded(kept, records.values()).root() == state.root()
 
 
+def test_changes_of_a_column_cut_and_grown_again_hold_the_zeros(state):
+    state.write("odd", slice(0, 10), 7)
+    store = full_store(state)
+    mark = state.begin()
+    state.resize("odd", 1)
+    state.resize("odd", 10)
+    changes = state.changes_since(mark)
+    assert reloaded({**store, **changes.chunks}, state.columns()).root() == state.root()
+
+
 def test_changes_list_only_touched_chunks(state):
     state.resize("numbers", 1000)
     mark = state.begin()

@@ -33,6 +33,10 @@ def rebuilt(state):
     return State.from_chunks(state.columns(), chunks.__getitem__, state.rules_version)
 
 
+def chunks_of(raw):
+    return {at // 1024: raw[at : at + 1024].ljust(1024, b"\0") for at in range(0, len(raw), 1024)}
+
+
 class StateMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
@@ -160,6 +164,22 @@ class StateMachine(RuleBasedStateMachine):
         assert past.blobs("blobs").items() == sorted(blobs.items())
         assert past.accounts().items(height) == rebuilt(past).accounts().items(height)
 
+    @precondition(lambda self: self.scopes)
+    @rule(data=st.data())
+    def changes_since_a_scope_lead_from_its_start_to_now(self, data):
+        depth = data.draw(st.integers(0, len(self.scopes) - 1))
+        store = {name: chunks_of(raw) for name, (_, raw) in self.scopes[depth][0].items()}
+        changes = self.state.changes_since(self.state.open_scopes()[depth])
+        for name in changes.removed:
+            del store[name]
+        for record in changes.columns:
+            count = -(-record.byte_length // 1024)
+            store[record.name] = {n: c for n, c in store.get(record.name, {}).items() if n < count}
+        for (name, number), chunk in changes.chunks.items():
+            store[name][number] = chunk
+        loaded = State.from_chunks(self.state.columns(), lambda name: store[name].items(), 1)
+        assert loaded.root() == self.state.root()
+
     @rule()
     def loaded_state_allocates_like_this_one(self):
         twin, mark = rebuilt(self.state), self.state.begin()
@@ -188,5 +208,72 @@ class StateMachine(RuleBasedStateMachine):
         assert len(lengths) == 1
 
 
-StateMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+class TableMachine(RuleBasedStateMachine):
+    """Only keyed rows and scopes, with few keys and large steps in height, so that rows are reused and undone often."""
+
+    def __init__(self):
+        super().__init__()
+        self.state = State([*ACCOUNT_COLUMNS, *KeyTable.columns("hotkeys", 2)])
+        self.heights = []
+        self.height = 1
+
+    @rule(number=st.integers(1, 3))
+    def toggle_account(self, number):
+        table, key = self.state.accounts(), number.to_bytes(32, "big")
+        row = table.find(key, self.height)
+        if row is None or table.is_reaped(row):
+            self.state.add("accounts/nonce", table.open(key, self.height), 1)
+        else:
+            table.reap(row, self.height)
+
+    @rule(number=st.integers(1, 3))
+    def toggle_key(self, number):
+        table, key = self.state.key_table("hotkeys"), number.to_bytes(2, "big")
+        if table.find(key) is None:
+            table.open(key)
+        else:
+            table.release(key)
+
+    @rule(blocks=st.sampled_from([1, MORTALITY + 1]))
+    def pass_blocks(self, blocks):
+        self.height += blocks
+
+    @precondition(lambda self: len(self.heights) < MAX_SCOPES)
+    @rule()
+    def begin(self):
+        self.state.begin()
+        self.heights.append(self.height)
+
+    @precondition(lambda self: self.heights)
+    @rule()
+    def rollback(self):
+        self.height = self.heights.pop()
+        self.state.rollback(self.state.open_scopes()[-1])
+
+    @precondition(lambda self: self.heights)
+    @rule()
+    def settle(self):
+        self.state.settle(self.state.open_scopes()[0])
+        del self.heights[0]
+
+    @invariant()
+    def loaded_tables_answer_and_allocate_alike(self):
+        twin = rebuilt(self.state)
+        assert self.state.key_table("hotkeys").items() == twin.key_table("hotkeys").items()
+        assert self.state.accounts().items(self.height) == twin.accounts().items(self.height)
+
+    @rule()
+    def loaded_tables_allocate_alike(self):
+        twin, mark = rebuilt(self.state), self.state.begin()
+        for number in range(50, 54):
+            key = number.to_bytes(32, "big")
+            assert self.state.accounts().open(key, self.height) == twin.accounts().open(key, self.height)
+            assert self.state.key_table("hotkeys").open(key[-2:]) == twin.key_table("hotkeys").open(key[-2:])
+        self.state.rollback(mark)
+
+
+StateMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
 TestStateMachine = StateMachine.TestCase
+
+TableMachine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestTableMachine = TableMachine.TestCase

@@ -68,6 +68,17 @@ def test_undone_opening_and_release_leave_the_index_as_it_was(state):
     assert table.open(b"cccc") == 1
 
 
+def test_reused_row_of_an_undone_opening_is_free_again(state):
+    table = state.key_table("hotkeys")
+    for key in (b"aaaa", b"bbbb"):
+        table.open(key)
+    table.release(b"aaaa")
+    mark = state.begin()
+    assert table.open(b"cccc") == 0
+    state.rollback(mark)
+    assert table.open(b"dddd") == 0
+
+
 def test_all_zero_key_is_a_key_like_any_other(state):
     table = state.key_table("hotkeys")
     table.open(bytes(4))
@@ -197,6 +208,18 @@ def test_rows_freed_at_a_height_that_was_undone_are_young_again(state):
     assert accounts.find(account(1), 5 + MORTALITY) == 0
     assert accounts.open(account(2), 5 + MORTALITY) == 1
     assert accounts.open(account(3), 6 + MORTALITY) == 0
+
+
+def test_row_seen_free_at_an_undone_height_is_not_lost(state):
+    accounts = state.accounts()
+    for number in (1, 2):
+        accounts.open(account(number), 1)
+        accounts.reap(number - 1, 5)
+    mark = state.begin()
+    assert accounts.open(account(3), 6 + MORTALITY) == 0
+    state.rollback(mark)
+    assert accounts.open(account(4), 5 + MORTALITY) == 2
+    assert [accounts.open(account(number), 6 + MORTALITY) for number in (5, 6, 7)] == [0, 1, 3]
 
 
 def test_reaping_twice_or_before_block_one_is_refused(state):
