@@ -382,6 +382,7 @@ class Engine:
         self._previous_start = start
         self._current = CurrentView(view, self.leader_of(view), self._level, start)
         self._executions.abandon_unwanted()
+        self._executions.cancel_unwanted()
         for old in self._votes.views():
             if old >= view - VIEW_WINDOW:
                 break
@@ -469,8 +470,12 @@ class Engine:
             self._wake_at(judgement.look_again)
 
     def _judge(self, statement: Statement, header: Header | None) -> Judgement:
-        window = self._stretched(self._timing.notarize_timeout)
-        return judge(self._chain, self._timing, self._current.leader, statement, header, self._now, window)
+        leader = self._current.leader
+        return judge(self._chain, self._timing, leader, statement, header, self._now, self._slot_window())
+
+    def _slot_window(self) -> int:
+        """How old a slot may be: it widens with the back-off (R3)."""
+        return self._stretched(self._timing.notarize_timeout)
 
     def _has_voted(self) -> bool:
         """Notarize or nullify of the current view is cast: R3 has nothing more to decide."""

@@ -12,7 +12,7 @@ from typing import Final
 from .block_tracker import BlockState, TrackedBlock
 from .certificate import Certificate
 from .chain_view import ChainView
-from .effects import AbandonExecution, Effect, Execute, ExecutionFailure, RequestBlock
+from .effects import AbandonExecution, CancelRequest, Effect, Execute, ExecutionFailure, RequestBlock
 from .statement import Kind
 from .timing import MAX_UNFINALISED, UNFINALISED_SLACK
 from .types import Hash32, Micros, View
@@ -99,6 +99,13 @@ class Executions:
             if block.ref.hash not in self._chain.blocks.wanted:
                 block.state = BlockState.KNOWN
                 self._emit(AbandonExecution(block.ref.hash))
+
+    def cancel_unwanted(self) -> None:
+        """The view was left: blocks of proposals that no certificate names are not fetched any longer."""
+        blocks = self._chain.blocks
+        for name in [name for name in blocks.requested if name not in blocks.wanted]:
+            del blocks.requested[name]
+            self._emit(CancelRequest(name))
 
     def _naming(self, view: View) -> tuple[Certificate, ...]:
         return tuple(kept for kept in self._chain.certificates.of(view) if kept.kind is not Kind.NULLIFY)

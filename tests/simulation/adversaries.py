@@ -23,6 +23,8 @@ class Byzantine(Node):
 
     is_honest = False
     has_voting_engine = False
+    is_hasty = False
+    """Leads before the slot of its turn, while the block before is not final yet: the moment of stale parents."""
 
     def __init__(self, world: World, position: int, number: int | None, chain: ChainStore) -> None:
         super().__init__(world, position, number, chain)
@@ -89,6 +91,8 @@ class Byzantine(Node):
         """A new view: lead it if it is ours."""
         if effect.leader_index == self.index:
             start = self.world.timing.start_of(self.engine.head.slot + 1)
+            if self.is_hasty and self.world.rng.random() < 0.5:
+                start = self.local_now
             self.world.schedule(start - self.local_now + self.world.now, self._lead, effect.view, node=self)
         self.world.schedule(self.world.now + self.world.span((0, 4_000_000)), self.in_view, effect.view, node=self)
 
@@ -120,13 +124,15 @@ class Liar(Byzantine):
     """Signs everything: every notarize, nullify and finalize of each view, to random halves; equivocates, builds on
     stale parents, or keeps silent when it leads."""
 
+    is_hasty = True
+
     def lead(self, view: View) -> None:
         rng = self.world.rng
         parents = self.parents()
         draw = rng.random()
         if draw < 0.15:
             return
-        parent_view, parent = parents[-1] if draw < 0.6 else parents[rng.randrange(len(parents))]
+        parent_view, parent = parents[-1] if draw < 0.5 else parents[rng.randrange(len(parents))]
         first, second = self.halves()
         for targets in (first, second) if draw > 0.3 else (self.others, self.others):
             self.propose(view, parent_view, parent, targets)
@@ -163,6 +169,8 @@ class Equivocator(Byzantine):
 
 class StaleLeader(Byzantine):
     """Leads with a block on F although later views are notarised; votes nothing."""
+
+    is_hasty = True
 
     def lead(self, view: View) -> None:
         parent_view, parent = self.parents()[0]
@@ -234,7 +242,11 @@ class LateSender(Node):
 
     def release(self, signed: SignedStatement) -> None:
         delay = self.world.span((0, self.world.setting.slot))
-        self.world.schedule(self.world.now + delay, super().release, signed, node=self)
+        self.world.schedule(self.world.now + delay, self._release, signed, node=self)
+
+    def _release(self, signed: SignedStatement) -> None:
+        if signed.statement.era == self.engine.era and signed.statement.view > self.engine.finalised_view:
+            super().release(signed)
 
 
 HONEST_BUT_ODD = (SilentLeader, SelectiveSender, SelectiveFinalizer, WithholdingLeader, CertificateHoarder, LateSender)

@@ -10,24 +10,31 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from yumad.consensus.certificate import Certificate
-from yumad.consensus.statement import Kind, SignedStatement, Statement
+from yumad.consensus.statement import Kind, SignedStatement
 from yumad.consensus.timing import VIEW_WINDOW
 
 if TYPE_CHECKING:
     from simulation.node import Node
+    from simulation.world import World
 
 Item: TypeAlias = SignedStatement | Certificate
-Key: TypeAlias = tuple[Statement, int]
-"""Statement and signer; -1 for a certificate."""
+Key: TypeAlias = int
+"""Number of an item's content in `World.item_numbers`: hashing statements again and again is what costs most."""
 
 MOST_ITEMS = 128
 LATE_VIEWS = 40
 """How long finalize votes below F stay on offer, in views; the engine itself keeps the last eight finalised."""
 
 
-def key_of(item: Item) -> Key:
-    """Identity of an item."""
-    return (item.statement, -1) if isinstance(item, Certificate) else (item.statement, item.index)
+def key_of(world: World, item: Item) -> Key:
+    """Identity of an item by content: statement and signer, or statement and the fact that it is certified."""
+    seen = world.item_objects.get(id(item))
+    if seen is not None:
+        return seen[1]
+    content = (item.statement, -1) if isinstance(item, Certificate) else (item.statement, item.index)
+    number = world.item_numbers.setdefault(content, len(world.item_numbers))
+    world.item_objects[id(item)] = item, number  # the reference keeps the id from being used again
+    return number
 
 
 @dataclass(slots=True)
@@ -68,7 +75,7 @@ class Exchange:
 
     def offer(self, item: Item) -> None:
         """Something accepted here: neighbours that lack it get it at the next tick."""
-        key = key_of(item)
+        key = key_of(self._node.world, item)
         if key in self.items:
             return
         self.items[key] = item
@@ -76,6 +83,10 @@ class Exchange:
             if key not in neighbour.known:
                 neighbour.todo.append(key)
         self.wake()
+
+    def has(self, item: Item) -> bool:
+        """Whether it is on offer already."""
+        return key_of(self._node.world, item) in self.items
 
     def admits(self, signed: SignedStatement) -> bool:
         """Two copies of a vote at most are kept and forwarded (R14)."""
@@ -124,13 +135,13 @@ class Exchange:
             item = self.items.get(key)
             if item is None or key in neighbour.known:
                 continue
-            statement = key[0]
+            statement = item.statement
             if neighbour.era >= 0 and statement.era != neighbour.era:
                 if statement.era > neighbour.era:
                     later.append(key)
                 continue
-            is_final = key[1] == -1 and statement.kind is Kind.FINALIZE
-            if key[1] >= 0 and not is_final and statement.view > neighbour.view + VIEW_WINDOW and neighbour.era >= 0:
+            is_vote = isinstance(item, SignedStatement)
+            if is_vote and statement.view > neighbour.view + VIEW_WINDOW and neighbour.era >= 0:
                 later.append(key)
                 continue
             if len(chosen) >= MOST_ITEMS:
@@ -170,29 +181,25 @@ class Exchange:
 
     def knows(self, position: int, item: Item) -> None:
         """The neighbour sent it."""
-        self._neighbours[position].known[key_of(item)] = None
-
-    def refused(self, position: int, item: Item) -> None:
-        """Out of window or era here: not marked as known."""
+        self._neighbours[position].known[key_of(self._node.world, item)] = None
 
     def prune(self, era: int, final_view: int) -> None:
         """F moved: drop what it passed, except finality and late finalize votes."""
-        gone = [
-            key
-            for key in self.items
-            if (key[0].era < era - 1)
-            or (key[0].era == era - 1 and not (key[1] == -1 and key[0].kind is Kind.FINALIZE))
-            or (
-                key[0].era == era
-                and key[0].view <= final_view
-                and not (
-                    key[0].kind is Kind.FINALIZE
-                    and key[0].view > (final_view - 1 if key[1] == -1 else final_view - LATE_VIEWS)
-                )
-            )
-        ]
+        gone = [key for key, item in self.items.items() if _is_passed(item, era, final_view)]
         for key in gone:
             del self.items[key]
             for neighbour in self._neighbours.values():
                 neighbour.known.pop(key, None)
         self._copies = {place: n for place, n in self._copies.items() if (place[0], place[1]) > (era, final_view - 40)}
+
+
+def _is_passed(item: Item, era: int, final_view: int) -> bool:
+    """Whether nobody in this era can use the item once F is at `final_view`."""
+    statement = item.statement
+    is_certificate = isinstance(item, Certificate)
+    is_final = statement.kind is Kind.FINALIZE
+    if statement.era != era:
+        return statement.era < era - 1 or not (is_certificate and is_final)
+    if statement.view > final_view:
+        return False
+    return not is_final or statement.view <= (final_view - 1 if is_certificate else final_view - LATE_VIEWS)

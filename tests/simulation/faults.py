@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Plan:
     """Faults from `start` to `heal`, then health until `end`. Times in seconds, chances as fractions."""
 
-    heal: int = 160
-    end: int = 360
+    heal: int = 120
+    end: int = 300
     loss: float = 0.0
     duplicate: float = 0.0
     spike: float = 0.0
@@ -35,7 +35,7 @@ class Plan:
     """Largest clock offset in microseconds, either way, also after the heal."""
     jumps: float = 0.0
     """Chance, each 10 s, that one clock jumps by up to five seconds until the heal."""
-    least_gain: int = 5
+    least_gain: int = 4
     """Blocks each honest node must gain after the heal."""
 
 

@@ -32,6 +32,8 @@ class Truth:
         self.halts: list[tuple[int, int, str]] = []
         """(time, node position, reason)."""
         self.evidence = 0
+        self.checks_votes = True
+        """False: a mutant's double signing is let through, to see what it leads to."""
 
     def finalised(self, node: Node, height: int, name: Hash32) -> None:
         """Finalised chains are prefixes of one another."""
@@ -57,7 +59,7 @@ class Truth:
 
     def signed(self, node: Node, statement: Statement) -> None:
         """No honest key has conflicting statements, in all of history and over all crashes."""
-        if not node.is_honest or node.is_twin or node.number is None:
+        if not self.checks_votes or not node.is_honest or node.is_twin or node.number is None:
             return
         place = (node.number, statement.era, statement.view)
         known = self._votes.setdefault((*place, statement.kind), statement)

@@ -25,6 +25,8 @@ class Network:
         self.groups: dict[int, int] | None = None
         """Partition: node position -> group; None when whole."""
         self.filter: Filter | None = None
+        self.rewrite: Callable[[Node, Node, str, Any], Any] | None = None
+        """What a bad relay or an aimed schedule makes of a payload."""
         self.latency = world.setting.latency
         self.sent = 0
 
@@ -48,6 +50,8 @@ class Network:
             if extra is None:
                 return False
             delay += extra
+        if self.rewrite is not None:
+            payload = self.rewrite(source, target, kind, payload)
         world.schedule(world.now + delay, target.receive, kind, payload, source, node=target)
         if self.duplicate and world.rng.random() < self.duplicate:
             world.schedule(world.now + 2 * delay, target.receive, kind, payload, source, node=target)

@@ -24,6 +24,7 @@ from yumad.consensus.effects import (
     BlockFailed,
     BlockRef,
     Build,
+    CancelRequest,
     CastVote,
     CertificateSeen,
     EraContext,
@@ -429,6 +430,10 @@ class Node:
             self._fetching[name] = None
             self._fetch(name)
 
+    def cancel_fetch(self, effect: CancelRequest) -> None:
+        """Stop asking."""
+        self._fetching.pop(effect.block_hash, None)
+
     def _fetch(self, name: Hash32) -> None:
         if name not in self._fetching:
             return
@@ -453,14 +458,16 @@ class Node:
         self.point("finalise: certificate stored")
         view, height = effect.certificate.statement.view, self._height_of(effect)
         if driver.prunes_before_commit:
+            for name in effect.chain:
+                self.cache[name] = self.block(name) or self.world.blocks[name]
             self._prune(effect.certificate, height)
             self.point("finalise: pruned too early")
             self._commit(effect)
-            return
-        self._commit(effect)
-        self.point("finalise: committed")
-        self._prune(effect.certificate, height)
-        self.point("finalise: pruned")
+        else:
+            self._commit(effect)
+            self.point("finalise: committed")
+            self._prune(effect.certificate, height)
+        self.point("finalise: done")
         self._after_commit(view)
 
     def _height_of(self, effect: Finalise) -> int:
@@ -534,6 +541,8 @@ class Node:
         if moved and target is None:
             return
         others = [node for node in self.world.nodes if node is not self]
+        if not others:
+            return
         peer = self.world.nodes[target] if target is not None else others[self.world.rng.randrange(len(others))]
         self.world.network.send(self, peer, "sync", self.chain.finalised.height)
 
@@ -658,7 +667,7 @@ class Node:
     def _take_vote(self, signed: SignedStatement) -> None:
         statement, engine = signed.statement, self.engine
         members = engine.context.authorities.members
-        if (statement, signed.index) in self.exchange.items or signed.index >= len(members):
+        if signed.index >= len(members) or self.exchange.has(signed):
             return
         if statement.view > engine.view + 64 or (
             statement.view <= engine.finalised_view and statement.kind is not Kind.FINALIZE
@@ -710,6 +719,7 @@ _APPLY: dict[type, Any] = {
     AbandonExecution: lambda node, effect: node.abandon(effect),
     Build: lambda node, effect: node.build(effect),
     RequestBlock: lambda node, effect: node.fetch(effect),
+    CancelRequest: lambda node, effect: node.cancel_fetch(effect),
     RequestCertificates: lambda node, effect: node.ask_certificates(effect),
     Finalise: lambda node, effect: node.finalise(effect),
     ReportEvidence: lambda node, effect: node.report(effect),

@@ -110,6 +110,8 @@ class World:
         self.signed: dict[tuple[bytes, Statement], None] = {}
         self.blocks: dict[Hash32, Block] = {}
         self.results: dict[Hash32, object] = {}
+        self.item_numbers: dict[object, int] = {}
+        self.item_objects: dict[int, tuple[object, int]] = {}
         self.verified: dict[tuple[Statement, tuple[int, ...], bytes], bool] = {}
         self.truth = Truth(self)
         self.network = Network(self)
