@@ -50,7 +50,7 @@ def bonds_since(last_step: int, block: int, tempo: int) -> int:
 
 def previous_bonds(case: EpochInput, voters: NDArray[np.int64]) -> NDArray[np.int64]:
     """Stored bonds as u16 values, shape (n, k), without the targets registered since the last epoch."""
-    units = stored_matrix(case.bonds, np.ones(case.count, dtype=np.bool_), voters)
+    units = stored_matrix(case.bonds, None, voters)
     since = bonds_since(case.last_step, case.block, case.tempo)
     fresh = (case.registration >= np.uint64(since)).nonzero()[0]
     if fresh.size:
@@ -109,7 +109,7 @@ def _bond_keys(case: EpochInput, voters: NDArray[np.int64]) -> EntryKeys | None:
     """Order of the stored bond entries that the mask leaves, when it is not ascending."""
     if not needs_keys(case.bonds):
         return None
-    keys = entry_keys(case.bonds, np.ones(case.count, dtype=np.bool_), voters)
+    keys = entry_keys(case.bonds, None, voters)
     since = bonds_since(case.last_step, case.block, case.tempo)
     return keys[case.registration[keys % case.count] < np.uint64(since)]
 

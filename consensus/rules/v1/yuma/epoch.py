@@ -51,7 +51,7 @@ def run_epoch(case: EpochInput, *, trace: bool = False) -> EpochOutput:
 
     shares = emission_shares(incentive, dividends, stake, voting_stake)  # 3.12
     paid = rao(shares, case.emission)
-    stored = proportion_to_u16(np.stack((stake, consensus, incentive, dividends, validator_trust)))
+    stored = proportion_to_u16(np.array((stake, consensus, incentive, dividends, validator_trust), dtype=np.int64))
     return EpochOutput(  # 3.13
         active=active,
         stake_weight=stored[0],

@@ -42,23 +42,26 @@ def multiply(factor: Q32Array | int, values: Q32Array) -> Q32Array:
 
 
 def divide(values: Q32Array, divisor: int) -> Q32Array:
-    """DIV0 of non-negative values by one divisor not smaller than them: floor(values * 2^32 / divisor).
+    """DIV0 of non-negative values, of any shape, by one divisor: floor(values * 2^32 / divisor).
 
-    Values up to 2^33, divisors up to 2^53. With divisor 0 the values must all be 0, and stay so. The correctly rounded
-    float quotient has the right floor or, where rounding hit an integer from below, one more; the exact residual tells,
-    because its sign survives the wrap modulo 2^64.
+    With divisor 0 the values must all be 0, and stay so. Values of ONE and more, which few epochs have, leave no room
+    for the shift and take Python ints.
     """
     divisor = max(divisor, 1)
-    quotient = values / (divisor * QUOTIENT_SCALE)  # lint: certified-float
-    result: Q32Array = quotient.astype(np.int64)
-    result -= ((values << 32) - result * divisor) < 0
-    return result
+    if int(values.max(initial=0)) < ONE:
+        quotient = values.view(np.uint64) << np.uint64(32)
+        quotient //= np.uint64(divisor)
+        return quotient.view(np.int64)
+    exact = [(value << 32) // divisor for value in values.reshape(-1).tolist()]
+    return np.array(exact, dtype=np.int64).reshape(values.shape)
 
 
 def divide_rows(values: Q32Array, divisors: Q32Array) -> Q32Array:
-    """DIV0 of each row of a matrix by its own divisor; bounds and proof as in `divide`.
+    """DIV0 of each row of a non-negative matrix by its own divisor, not smaller than the row's values.
 
-    A wrong floor shows as a quotient that is an integer, so that only those places need the residual.
+    Values up to 2^33, divisors up to 2^53; where the divisor is 0 the values must be 0 too, and stay so. A correctly
+    rounded float quotient has the right floor or, where rounding hit an integer from below, one more. Only quotients
+    that are integers can be wrong, and for them the exact residual tells: its sign survives the wrap modulo 2^64.
     """
     divisors = np.maximum(divisors, 1)
     quotient = values.astype(np.float64)  # lint: certified-float
@@ -100,8 +103,7 @@ def proportion_from_u16(parts: NDArray[np.int64]) -> Q32Array:
 
 def proportion_to_u16(values: Q32Array) -> NDArray[np.uint16]:
     """PROP16: floor(values * 65535), for values in 0..ONE, of any shape."""
-    product = values << 16
-    product -= values
+    product = values * U16_MAX
     product >>= 32
     return product.astype(np.uint16)
 

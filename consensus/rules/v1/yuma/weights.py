@@ -40,12 +40,17 @@ STRIDE_PADDING: Final = 32
 """Elements added to a row before transposing: rows of a power-of-two length would all fall on the same cache sets."""
 
 
-def stored_matrix(rows: SparseRows, chosen: NDArray[np.bool_], voters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Stored u16 values of the `chosen` rows (a bool per uid), shape (n, k); entries with uid >= n are ignored."""
+def stored_matrix(rows: SparseRows, chosen: NDArray[np.bool_] | None, voters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Stored u16 values of the voters' rows, shape (n, k); entries with uid >= n are ignored.
+
+    `chosen`, a bool for each uid, restricts the rows; the voters must include all rows that remain.
+    """
     count = rows.count
     if rows.full:
         filled = rows.lengths().nonzero()[0]
-        if len(filled) == len(voters) and bool((filled == voters).all()) and bool(chosen[filled].all()):
+        if len(filled) == len(voters) and bool((filled == voters).all()) and (
+            chosen is None or bool(chosen[filled].all())
+        ):
             return _transposed(rows.value.reshape(-1, count))
     units = np.zeros((count, len(voters)), dtype=np.int64)
     position, uid, kept = _entry_places(rows, chosen, voters)
@@ -74,18 +79,19 @@ def transposed_in_blocks(matrix: NDArray[np.uint16]) -> NDArray[np.uint16]:
     return result
 
 
-def entry_keys(rows: SparseRows, chosen: NDArray[np.bool_], voters: NDArray[np.int64]) -> EntryKeys:
-    """Keys of the entries of the `chosen` rows, in row order."""
+def entry_keys(rows: SparseRows, chosen: NDArray[np.bool_] | None, voters: NDArray[np.int64]) -> EntryKeys:
+    """Keys of the entries of the voters' rows, in row order; `chosen` as in `stored_matrix`."""
     position, uid, _ = _entry_places(rows, chosen, voters)
     return position * rows.count + uid
 
 
 def _entry_places(
-    rows: SparseRows, chosen: NDArray[np.bool_], voters: NDArray[np.int64]
+    rows: SparseRows, chosen: NDArray[np.bool_] | None, voters: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """(voter position, uid, index into `rows.value`) of each entry of the chosen rows that names an existing uid."""
     row = rows.row_of_entry()
-    kept = np.flatnonzero(chosen[row] & (rows.uid < rows.count))
+    inside = rows.uid < rows.count
+    kept = np.flatnonzero(inside if chosen is None else inside & chosen[row])
     return np.searchsorted(voters, row[kept]), rows.uid[kept].astype(np.int64), kept
 
 
