@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +27,9 @@ from .blobs import BlobTable
 from .changes import StateChanges
 from .chunk_tree import CHUNK_BYTES, chunk_count
 from .column import Column, ColumnRecord, ColumnSpec, StateOverflowError
+from .journal import Undo, cost, undo
 from .key_table import KeyTable
-
-Index: TypeAlias = "int | slice | NDArray[Any] | tuple[Any, ...]"
-"""A row, a slice of rows, a strictly ascending integer array of rows, or (row, index into the row)."""
-
-_ENTRY_OVERHEAD: Final = 200
-"""Bytes one before-image costs beside its data: the tuple, the index, the array header."""
-
-_Undo: TypeAlias = "tuple[Any, ...]"
-"""(column, key, old) of a write; (column, None, old rows, lost rows) of a resize; (callable, argument) otherwise."""
+from .writing import Index, checked_index, fitted_to, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +60,7 @@ class State:
         self.rules_version = rules_version
         self._columns: dict[str, Column] = {}
         self._names: list[str] = []
-        self._journal: list[_Undo] = []
+        self._journal: list[Undo] = []
         self._journal_base = 0
         self._journal_bytes = 0
         self._scopes: list[Mark] = []
@@ -174,9 +167,9 @@ class State:
             column.view[index] = value
             column.mark_number(index)
             return
-        rows, key = _checked_index(column, index)
+        rows, key = checked_index(column, index)
         target = column.view[key]
-        fitted = _fitted(column, value, np.shape(target))
+        fitted = fitted_to(column, value, np.shape(target))
         if self._scopes:
             self._remember((column, key, np.array(target)))
         column.view[key] = fitted
@@ -204,7 +197,7 @@ class State:
         shape = np.shape(rows)
         several = len(shape) > len(column.spec.row_shape)
         count = shape[0] if several else 1
-        fitted = _fitted(column, rows, (count, *column.spec.row_shape) if several else column.spec.row_shape)
+        fitted = fitted_to(column, rows, (count, *column.spec.row_shape) if several else column.spec.row_shape)
         self.resize(name, first + count)
         column.view[first:] = fitted
         return first
@@ -269,8 +262,8 @@ class State:
         keep = mark.position - self._journal_base
         while len(self._journal) > keep:
             entry = self._journal.pop()
-            _undo(entry)
-            self._journal_bytes -= _cost(entry)
+            undo(entry)
+            self._journal_bytes -= cost(entry)
         del self._scopes[mark.depth :]
 
     def settle(self, mark: Mark) -> None:
@@ -304,14 +297,14 @@ class State:
 
     def _forget(self, entries: int) -> None:
         for entry in self._journal[:entries]:
-            self._journal_bytes -= _cost(entry)
+            self._journal_bytes -= cost(entry)
         del self._journal[:entries]
         self._journal_base += entries
 
-    def _remember(self, entry: _Undo) -> None:
+    def _remember(self, entry: Undo) -> None:
         if self._scopes:
             self._journal.append(entry)
-            self._journal_bytes += _cost(entry)
+            self._journal_bytes += cost(entry)
 
     def on_undo(self, action: Callable[[Any], None], argument: Any) -> None:
         """Have `action(argument)` called when the present scope is undone: keeps derived indexes in step."""
@@ -339,7 +332,7 @@ class State:
         removed = tuple(sorted(name for name in dropped if name not in self._columns))
         return StateChanges(tuple(records), removed, chunks)
 
-    def _collect(self, entry: _Undo, touched: dict[str, dict[int, None]], dropped: dict[str, None]) -> None:
+    def _collect(self, entry: Undo, touched: dict[str, dict[int, None]], dropped: dict[str, None]) -> None:
         subject = entry[0]
         if isinstance(subject, Column):
             name = subject.spec.name
@@ -350,7 +343,7 @@ class State:
                 length = min(entry[2], subject.rows) * subject.spec.row_bytes
                 chunks.update(dict.fromkeys(range(length // CHUNK_BYTES, chunk_count(subject.byte_length))))
             else:
-                chunks.update(dict.fromkeys(subject.chunks_of(_rows_of(entry[1]))))
+                chunks.update(dict.fromkeys(subject.chunks_of(rows_of(entry[1]))))
         elif subject == self._drop or subject == self._insert:
             name = entry[1] if subject == self._drop else entry[1].spec.name
             dropped[name] = None
@@ -378,7 +371,7 @@ class State:
                     column = copied[subject] = subject.copy()
                     if past._columns.get(subject.spec.name) is subject:
                         past._columns[subject.spec.name] = column
-                _undo((column, *entry[1:]))
+                undo((column, *entry[1:]))
             elif subject == self._drop:
                 past._drop(entry[1])
             elif subject == self._insert:
@@ -458,82 +451,3 @@ def _head(major: int, argument: int) -> bytes:
         if argument < 1 << 8 * width:
             return bytes([major << 5 | short]) + argument.to_bytes(width, "big")
     raise StateOverflowError(f"{argument} does not fit 64 bits")
-
-
-# --- checks and undo --------------------------------------------------------------------------------------------------
-
-
-def _checked_index(column: Column, index: Index) -> tuple[Any, Any]:
-    """(rows for the dirty marks, numpy key). Negative, unordered and foreign indexes are refused, never guessed."""
-    if isinstance(index, tuple):
-        if not index or type(index[0]) is not int:
-            raise InvalidError(f"column {column.spec.name}: a part of a row needs (row, index)")
-        rows, _ = _checked_index(column, index[0])
-        return rows, index
-    if isinstance(index, slice):
-        if index.step not in (None, 1):
-            raise InvalidError(f"column {column.spec.name}: a slice of rows has step 1")
-        start = 0 if index.start is None else int(index.start)
-        stop = column.rows if index.stop is None else int(index.stop)
-        if not 0 <= start <= stop <= column.rows:
-            raise InvalidError(f"column {column.spec.name} has {column.rows} rows, not rows {start} to {stop}")
-        return slice(start, stop), slice(start, stop)
-    if isinstance(index, np.ndarray) and index.ndim == 1 and index.dtype.kind in "iu":
-        rows = index.astype(np.int64)
-        if len(rows) and (rows[0] < 0 or rows[-1] >= column.rows or bool((rows[1:] <= rows[:-1]).any())):
-            raise InvalidError(f"column {column.spec.name}: row numbers must ascend inside its {column.rows} rows")
-        return rows, rows
-    if isinstance(index, int | np.integer) and not isinstance(index, bool) and 0 <= index < column.rows:
-        return int(index), int(index)
-    raise InvalidError(f"column {column.spec.name} has {column.rows} rows and no index {index!r}")
-
-
-def _rows_of(key: Any) -> Any:
-    return key[0] if isinstance(key, tuple) else key
-
-
-def _fitted(column: Column, value: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """`value` as an array of the column's dtype that broadcasts to `shape`."""
-    spec = column.spec
-    given = value if isinstance(value, np.ndarray) else np.array(value, dtype=object)
-    if given.dtype == spec.dtype:
-        fitted = given
-    elif given.dtype.kind in "iub" or given.dtype == object:
-        if given.dtype == object and not all(isinstance(item, int | np.integer) for item in given.flat):
-            raise InvalidError(f"column {spec.name} holds integers, not {value!r}")
-        if given.size and not column.lowest <= int(given.min()) <= int(given.max()) <= column.highest:
-            raise StateOverflowError(f"column {spec.name} ({spec.dtype}) cannot hold {given.min()} to {given.max()}")
-        fitted = given.astype(spec.dtype)
-    else:
-        raise InvalidError(f"column {spec.name} holds integers, not {given.dtype}")
-    try:
-        return np.broadcast_to(fitted, shape)
-    except ValueError:
-        raise InvalidError(f"column {spec.name}: a value of shape {fitted.shape} does not fit {shape}") from None
-
-
-def _undo(entry: _Undo) -> None:
-    subject = entry[0]
-    if not isinstance(subject, Column):
-        subject(entry[1])
-    elif entry[1] is None:
-        _, _, rows, lost = entry
-        kept = subject.rows
-        subject.set_rows(rows)
-        if lost is not None:
-            subject.view[kept:] = lost
-    else:
-        subject.view[entry[1]] = entry[2]
-        subject.mark_rows(_rows_of(entry[1]))
-
-
-def _cost(entry: _Undo) -> int:
-    size = _ENTRY_OVERHEAD
-    last = entry[-1]
-    if isinstance(last, np.ndarray):
-        size += int(last.nbytes)
-    elif isinstance(last, Column):
-        size += last.byte_length
-    if len(entry) == 3 and isinstance(entry[1], np.ndarray):
-        size += int(entry[1].nbytes)
-    return size
