@@ -27,12 +27,11 @@ them, so intake never runs inside an iteration over the tables it changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from .block_tracker import BlockState
 from .certificate import Certificate, certificate_from_votes
-from .certificate_store import CertificateStore
-from .chain_view import ChainView, ContradictionError
+from .chain_view import ContradictionError
 from .effects import (
     BehindFinality,
     BlockArrived,
@@ -44,11 +43,9 @@ from .effects import (
     CastVote,
     CertificateSeen,
     Effect,
-    EraContext,
     EraOpened,
     Event,
     Finalise,
-    Halt,
     OfferStatement,
     PersistCertificate,
     ProposalSeen,
@@ -64,40 +61,17 @@ from .effects import (
     TimerKind,
     ViewEntered,
 )
-from .executions import Executions
-from .finality_record import FinalisedView, FinalityRecords
+from .engine_state import EngineState
 from .header import Header, block_hash
-from .leader import leader_index
 from .proposal_rules import Judgement, Verdict, choose_parent, judge
 from .statement import Kind, SignedStatement, Statement, nullify
-from .timing import LATE_FINALIZE, VIEW_WINDOW, Timing
-from .types import AuthorityKey, Era, Hash32, Micros, View
+from .timing import LATE_FINALIZE, VIEW_WINDOW
+from .types import Hash32, Micros, View
 from .view import CurrentView, start_of_view
-from .vote_table import VoteTable
 
 
-def never(_: EraContext) -> bool:
-    """The key abstains in no era: what a guard made together with its key answers."""
-    return False
-
-
-class Engine:
+class Engine(EngineState):
     """Consensus of one peer in one vote domain. The first event must be `Restarted`."""
-
-    def __init__(
-        self, timing: Timing, own_key: AuthorityKey | None, abstains: Callable[[EraContext], bool] = never
-    ) -> None:
-        """`abstains` is asked once an era is entered; True makes the own key a follower for it (birth rule)."""
-        self._timing = timing
-        self._own_key = own_key
-        self._abstains = abstains
-        self._now = Micros(0)
-        self._effects: list[Effect] = []
-        self._halt: Halt | None = None
-        self._level = 0
-        self._boundary_certificate: Certificate | None = None
-        self._chain: ChainView
-        self._is_started = False
 
     # --- the one entrance -------------------------------------------------------------------------------------------
 
@@ -161,38 +135,6 @@ class Engine:
 
     # --- opening, restart, sync -------------------------------------------------------------------------------------
 
-    def _open_era(
-        self, context: EraContext, finalised: BlockRef, finalised_view: View, finality: Certificate | None
-    ) -> None:
-        """Forget the last era and stand at F of this one. `level` survives (R12)."""
-        if self._is_started:
-            self._boundary_certificate = self._chain.finality if context.era == self.era + 1 else None
-        self._chain = ChainView(
-            context,
-            finalised,
-            finalised_view,
-            finality,
-            self._timing.boundary_of(context.era),
-            certificates=self._new_certificate_store(),
-        )
-        self._executions = Executions(self._chain, self._emit, self._stop)
-        self._votes = VoteTable(context.authorities)
-        self._records = FinalityRecords()
-        if finality is not None:
-            self._records.add(finalised, finality, ())
-        self._own: dict[tuple[View, Kind], Statement] = {}
-        self._own_late: tuple[SignedStatement, ...] = ()
-        self._vote_floor = View(0)
-        self._unfinalised_votes: dict[View, None] = {}
-        own_index = None if self._own_key is None else context.authorities.index_of(self._own_key)
-        self._own_index = None if own_index is None or self._abstains(context) else own_index
-        self._current = CurrentView(finalised_view, 0, 0, self._now)
-        self._previous_start: Micros | None = None
-        self._is_started = True
-
-    def _new_certificate_store(self) -> CertificateStore:
-        return CertificateStore()
-
     def _take_restart(self, event: Restarted) -> None:
         """Feed what storage remembers through the same paths as what peers send (R7, R10, R11)."""
         self._level = 0
@@ -211,6 +153,8 @@ class Engine:
         )[-LATE_FINALIZE:]
         for certificate in event.certificates:
             self._accept(certificate)
+        if self._is_stopped():
+            return
         self._enter_next_view()  # the window of the votes that follow counts from this view
         for signed in event.own_statements:
             self._emit(OfferStatement(signed))
@@ -301,18 +245,6 @@ class Engine:
         if certificate.kind is Kind.FINALIZE and self._path(certificate) is None and self._halt is None:
             self._emit(BehindFinality(certificate))
 
-    def _stop(self, reason: str, certificates: tuple[Certificate, ...]) -> None:
-        """Fail-stop: from here on every event is ignored."""
-        if self._halt is None:
-            self._halt = Halt(reason, certificates)
-            self._emit(self._halt)
-
-    def _is_stopped(self) -> bool:
-        return self._halt is not None
-
-    def _emit(self, effect: Effect) -> None:
-        self._effects.append(effect)
-
     # --- finality (R7) ----------------------------------------------------------------------------------------------
 
     def _path(self, certificate: Certificate) -> list[BlockRef] | None:
@@ -361,11 +293,6 @@ class Engine:
             del self._own[place]
         for old in [old for old in self._unfinalised_votes if old <= view]:
             del self._unfinalised_votes[old]
-
-    @property
-    def _is_closed(self) -> bool:
-        """The era's last block is final: nothing more is voted here, the driver opens the next era (R13)."""
-        return self._chain.finalised_view > 0 and self._chain.finalised.height >= self._chain.boundary
 
     # --- views (R1, R12) --------------------------------------------------------------------------------------------
 
@@ -574,94 +501,3 @@ class Engine:
         if fresh:
             self._current.asked.update(dict.fromkeys(fresh))
             self._emit(RequestCertificates(self.era, fresh))
-
-    # --- status, for the exchange, the author of blocks and the operator ---------------------------------------------
-
-    @property
-    def context(self) -> EraContext:
-        """The era voted in."""
-        return self._chain.context
-
-    @property
-    def era(self) -> Era:
-        """Number of the era voted in."""
-        return self._chain.context.era
-
-    @property
-    def view(self) -> View:
-        """Current view."""
-        return self._current.number
-
-    @property
-    def level(self) -> int:
-        """Back-off level (R12)."""
-        return self._level
-
-    @property
-    def is_voter(self) -> bool:
-        """Whether the own key votes in this era."""
-        return self._own_index is not None
-
-    @property
-    def halted(self) -> Halt | None:
-        """Why the engine stopped, if it did."""
-        return self._halt
-
-    @property
-    def finalised(self) -> BlockRef:
-        """F's block: what wallets and readers see."""
-        return self._chain.finalised
-
-    @property
-    def finalised_view(self) -> View:
-        """F's view; 0 at the opening block."""
-        return self._chain.finalised_view
-
-    @property
-    def finality(self) -> Certificate | None:
-        """Certificate of F; None at the opening block, whose certificate is `boundary_certificate`."""
-        return self._chain.finality
-
-    @property
-    def boundary_certificate(self) -> Certificate | None:
-        """Finality of the block that opened this era, for a neighbour still in the last one; None after a restart."""
-        return self._boundary_certificate
-
-    @property
-    def head(self) -> BlockRef:
-        """Block of the highest notarised view reachable from F: unsafe."""
-        return self._chain.head()
-
-    def leader_of(self, view: View) -> int:
-        """Index of the leader of `view` in this era."""
-        return leader_index(self._chain.context.authorities, view)
-
-    def held_certificates(self) -> tuple[Certificate, ...]:
-        """F's certificate, then everything above it by ascending view."""
-        finality = self._chain.finality
-        return (() if finality is None else (finality,)) + self._chain.certificates.all()
-
-    def held_statements(self) -> tuple[SignedStatement, ...]:
-        """First votes of the window, the current view first, then ascending; then late finalize votes (R10)."""
-        views = [view for view in self._votes.views() if view != self.view]
-        held = [signed for view in [self.view, *views] for signed in self._votes.held(view)]
-        held += [signed for record in self._records.all() for _, signed in sorted(record.votes.items())]
-        return (*held, *self._own_late)
-
-    def finality_records(self) -> tuple[FinalisedView, ...]:
-        """The last finalised views with every finalize vote known, oldest first: for the next body's certificate."""
-        return self._records.all()
-
-    def missing_weight(self) -> tuple[int, tuple[tuple[AuthorityKey, int], ...]]:
-        """Weight that the current view's heaviest tally lacks to the quorum, and who has not voted in the view."""
-        authorities = self.context.authorities
-        voters = self._votes.voters(self.view)
-        silent = tuple(
-            (member.key, member.weight) for index, member in enumerate(authorities.members) if index not in voters
-        )
-        return max(0, authorities.quorum - self._votes.best_weight(self.view)), silent
-
-    @property
-    def held_count(self) -> tuple[int, int, int]:
-        """Votes, certificates and blocks held: what the memory bounds are about."""
-        return len(self._votes), len(self._chain.certificates), len(self._chain.blocks)

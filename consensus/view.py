@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from .chain_view import ChainView
 from .effects import BlockRef
@@ -10,7 +11,7 @@ from .statement import SignedStatement
 from .timing import Timing
 from .types import Micros, View
 
-PACED_AFTER: int = 2
+PACED_AFTER: Final = 2
 """Failed views above F from which on a view starts no earlier than T_PROPOSE after the one before (R1, pace)."""
 
 
