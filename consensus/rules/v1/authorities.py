@@ -37,6 +37,9 @@ _ERA_SET_BYTES: Final = 16_384
 CERTIFICATE_DEPTH: Final = 2
 """Heights between a block and the certificate of an ancestor in its body: late finalize votes have arrived by then."""
 
+NO_HOTKEY: Final = bytes(32)
+"""Stands for the hotkey of a member that came with a restart file and is registered by nobody."""
+
 HEARTBEATS_PER_ERA: Final = 8
 """A heartbeat may be repeated after an eighth of an era, to announce another peer id; more would be free spam."""
 
@@ -50,9 +53,10 @@ def era_key(era: int) -> bytes:
 
 
 def write_era_set(state: State, era: int, authorities: AuthoritySet, hotkeys: Sequence[bytes]) -> None:
-    """Keep the set of an era with the hotkey behind each member."""
+    """Keep the set of an era, the newest one, with the hotkey behind each member."""
     value = cbor.encode([encode_authority_set(authorities), b"".join(hotkeys)])
     state.blobs(ERA_SETS).put(era_key(era), value, max_bytes=_ERA_SET_BYTES)
+    state.write("chain/authorities_hash", 0, np.frombuffer(authorities.hash, dtype=np.uint8))
 
 
 def read_era_set(state: State, era: int) -> tuple[AuthoritySet, tuple[AccountId, ...]] | None:
@@ -148,6 +152,25 @@ def bonded_stake(state: State, hotkey: bytes, era: int, unbond_eras: int) -> int
 # --- what a block says about its authorities --------------------------------------------------------------------------
 
 
+def adopt_authorities(state: State, ctx: BlockContext) -> None:
+    """Make the state's set of this era the one that votes.
+
+    They differ only after a restart file, which replaces the set of the running era from outside (CHAIN 1.3,
+    partitions). Participation starts anew with it. A member whose key nobody registered has no hotkey: its fees are
+    burned.
+    """
+    expected = np.frombuffer(ctx.authorities.hash, dtype=np.uint8)
+    if np.array_equal(state.read("chain/authorities_hash", 0), expected):
+        return
+    registered = {
+        state.read("authorities/authority_key", row).tobytes(): hotkey
+        for hotkey, row in state.key_table(AUTHORITIES).items()
+    }
+    hotkeys = [registered.get(member.key, NO_HOTKEY) for member in ctx.authorities.members]
+    write_era_set(state, ctx.era, ctx.authorities, hotkeys)
+    state.write("era/participation", slice(0, MAX_AUTHORITIES), 0)
+
+
 def note_author(state: State, ctx: BlockContext) -> None:
     """The proposer made a block of this era."""
     _note(state, (ctx.proposer_index,), AUTHOR)
@@ -225,6 +248,8 @@ def apply_evidence(state: State, ctx: BlockContext, evidence: Evidence, *, skip_
     else:
         verify_evidence(ctx.vote_domain, evidence, authorities)
     hotkey, key = hotkeys[evidence.first.index], authorities.members[evidence.first.index].key
+    if hotkey == NO_HOTKEY:
+        raise InvalidError(f"authority {key.hex()} has no hotkey that could be punished")
     row = state.key_table(AUTHORITIES).open(hotkey)
     if era < int(state.read("authorities/punished_through", row)):
         raise InvalidError(f"the offence of hotkey {hotkey.hex()} in era {era} is punished or covered already")
@@ -318,6 +343,8 @@ def _promote_key(state: State, row: int) -> None:
 def _bond(state: State, ctx: BlockContext, era: Era, authorities: AuthoritySet, hotkeys: Sequence[bytes]) -> None:
     """Each member keeps at least the largest weight it has had since it was last free."""
     for hotkey, member in zip(hotkeys, authorities.members, strict=True):
+        if hotkey == NO_HOTKEY:
+            continue
         row = state.key_table(AUTHORITIES).open(hotkey)
         bonded = bonded_stake(state, hotkey, ctx.era, max(ctx.spec.unbond_eras, 1))
         state.write("authorities/bonded_stake", row, max(bonded, member.weight))

@@ -61,7 +61,7 @@ class Prepared:
         self.transaction = transaction
         self.call = call
         self.args = args
-        self.weight = transaction_weight(call.weight, len(data))
+        self.weight = transaction_weight(call.weigh(args), len(data))
 
     @property
     def hash(self) -> Hash32:

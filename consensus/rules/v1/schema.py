@@ -40,6 +40,7 @@ CHAIN: Final[tuple[ColumnSpec, ...]] = (
     ColumnSpec("chain/certificate_height", "<u8"),  # newest block whose finality certificate was counted
     ColumnSpec("chain/boundary_hash", "u1", (32,)),  # boundary block before the present era, zero in era 0
     ColumnSpec("chain/admin_nonce", "<u8"),
+    ColumnSpec("chain/authorities_hash", "u1", (32,)),  # of the running era's set, as `era_sets` has it
 )
 """One row each."""
 

@@ -30,6 +30,7 @@ from ..interface import (
     nothing_verified,
 )
 from .authorities import (
+    adopt_authorities,
     apply_certificate,
     apply_evidence,
     close_era,
@@ -74,6 +75,7 @@ class BlockExecution:
             raise InvalidError(f"proposer {ctx.proposer_index} of {len(ctx.authorities.members)} authorities")
         state.write("chain/height", 0, ctx.height)
         note_block_hash(state, ctx)
+        adopt_authorities(state, ctx)
         note_author(state, ctx)
         decay_burns(state, ctx.height)
         accrue_emission(state)

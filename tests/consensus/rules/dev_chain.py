@@ -23,7 +23,8 @@ from yumad.consensus.evidence import Evidence
 from yumad.consensus.profiles import DEV, TAO
 from yumad.consensus.rules.interface import BlockContext, BlockOutcome, Event, TransactionOutcome
 from yumad.consensus.rules.registry import rules_for
-from yumad.consensus.rules.v1.calls.admin import order_digest, order_named
+from yumad.consensus.rules.v1.calls.admin import order_digest
+from yumad.consensus.rules.v1.calls.orders import order_named
 from yumad.consensus.rules.v1.calls.table import call_named
 from yumad.consensus.rules.v1.errors import error_name
 from yumad.consensus.rules.v1.events import event_name

@@ -10,7 +10,7 @@ from dev_chain import (
     dev_spec,
     event_names,
 )
-from yumad.consensus.authority import era_seed
+from yumad.consensus.authority import Authority, AuthoritySet, era_seed
 from yumad.consensus.chain_spec_authorities import possession_digest
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.evidence import Evidence, make_evidence
@@ -18,7 +18,7 @@ from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.authorities import read_era_set
 from yumad.consensus.rules.v1.stakes import hotkey_stake
 from yumad.consensus.statement import Kind, Statement, nullify
-from yumad.consensus.types import Era, Hash32, InvalidError, Rao, View
+from yumad.consensus.types import AuthorityKey, Era, Hash32, InvalidError, Rao, View
 
 EVERYBODY = tuple(range(AUTHORITIES))
 
@@ -436,3 +436,25 @@ def test_set_of_nobody_keeps_the_old_one() -> None:
     assert keys(chain) == [key_of(lonely)]
     assert chain.sets[1].seed != chain.sets[0].seed
     assert len(stakes) == AUTHORITIES
+
+
+# --- restart files ----------------------------------------------------------------------------------------------------
+
+
+def test_set_of_a_restart_file_takes_over_the_running_era() -> None:
+    chain = bigger_chain()
+    chain.skip(5)
+    survivors = [m for m in chain.authorities.members if m.key in (key_of(0), key_of(1))]
+    stranger = Authority(AuthorityKey(dev_keypair("new/vote").public_key), 7)
+    members = tuple(sorted([*survivors, stranger], key=lambda member: member.key))
+    chain.authorities = AuthoritySet(members, Hash32(bytes([9] * 32)))
+    chain.sets.append(chain.authorities)
+    chain.proposer = members.index(stranger)
+    outcome = chain.block(chain.sign("alice", "balances.transfer_keep_alive", account("bob"), TAO))
+    assert outcome.fees > 0
+    check_conservation(chain)  # nobody to pay: the stranger's fees are burned
+    kept = read_era_set(chain.state, 0)
+    assert kept is not None
+    assert kept[0] == chain.authorities
+    run_era(chain, 0, 1)
+    assert sorted(keys(chain)) == sorted(key_of(n) for n in (0, 1))

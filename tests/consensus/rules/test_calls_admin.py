@@ -2,9 +2,11 @@
 
 import pytest
 from dev_chain import ADMINS, DevChain, account, dev_spec, subnet
-from yumad.consensus.rules.v1.calls.admin import ORDERS
+from yumad.consensus.rules.v1.calls.orders import ORDERS
 from yumad.consensus.rules.v1.hyperparameters import GLOBAL, SUBNET
-from yumad.consensus.rules.v1.subnets import parameter
+from yumad.consensus.rules.v1.subnets import mechanism_split, parameter
+
+PLAIN = [entry for entry in SUBNET if entry.name not in ("alpha_low", "alpha_high")]
 
 
 @pytest.fixture
@@ -15,7 +17,8 @@ def chain() -> DevChain:
 
 
 def test_every_parameter_has_an_order_with_its_own_number() -> None:
-    assert len({order.number for order in ORDERS}) == len(ORDERS) == len(SUBNET) + len(GLOBAL)
+    assert len({order.number for order in ORDERS}) == len(ORDERS) == len(SUBNET) + len(GLOBAL) + 1
+    assert [order.number for order in ORDERS] == sorted(order.number for order in ORDERS)
     assert all(order.number >> 8 == 0x0F for order in ORDERS)
 
 
@@ -81,11 +84,11 @@ def test_network_without_admin_keys_is_immutable() -> None:
     assert chain.command("sudo_set_kappa", 1, 1, admins=()) == "BadOrigin"
 
 
-@pytest.mark.parametrize("entry", SUBNET, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", PLAIN, ids=lambda entry: entry.name)
 def test_subnet_parameter_outside_its_bounds_is_refused(chain: DevChain, entry: object) -> None:
     name, low, high = entry.name, entry.minimum, entry.maximum  # type: ignore[attr-defined]
     for value in (low - 1, high + 1):
-        if name in ("alpha_low", "alpha_high") or not -(1 << 64) <= value < 1 << 64:
+        if not -(1 << 64) <= value < 1 << 64:
             continue
         expected = "TempoOutOfBounds" if name == "tempo" else "ValueNotInBounds"
         assert chain.command(f"sudo_set_{name}", 1, value) == expected, value
@@ -107,7 +110,6 @@ def test_global_parameter_at_its_bounds_is_set_and_past_them_refused(chain: DevC
         ("max_allowed_validators", 256, "ok"),
         ("min_burn", 900_000_000, "ok"),
         ("max_burn", 100_000_001, "ok"),
-        ("alpha_low", 1000, "LiquidAlphaDisabled"),
         ("mechanism_count", 3, "ValueNotInBounds"),
         ("mechanism_count", 2, "ValueNotInBounds"),  # 256 uids x 2
     ],
@@ -117,19 +119,48 @@ def test_bound_that_involves_another_parameter_holds(chain: DevChain, name: str,
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "error"),
+    ("low", "high", "error"),
     [
-        ("alpha_low", 1637, "AlphaLowOutOfRange"),
-        ("alpha_low", 58_983, "AlphaLowOutOfRange"),
-        ("alpha_low", 58_982, "ok"),
-        ("alpha_high", 1637, "AlphaHighTooLow"),
-        ("alpha_high", 45_874, "AlphaLowOutOfRange"),
-        ("alpha_high", 65_535, "ok"),
+        (1637, 65_535, "AlphaLowOutOfRange"),
+        (58_983, 58_982, "AlphaLowOutOfRange"),
+        (1638, 1637, "AlphaHighTooLow"),
+        (1638, 65_536, "AlphaHighTooLow"),
+        (1638, 1638, "ok"),
+        (1638, 65_535, "ok"),
     ],
 )
-def test_liquid_rates_keep_their_order_and_floor(name: str, value: int, error: str) -> None:
+def test_liquid_rates_keep_their_order_and_floor(low: int, high: int, error: str) -> None:
     chain = DevChain(dev_spec(subnets=(subnet({"liquid_alpha_on": True}),)))
-    assert chain.command(f"sudo_set_{name}", 1, value) == error
+    assert chain.command("sudo_set_alpha_values", 1, low, high) == error
+    expected = (low, high) if error == "ok" else (45_875, 58_982)
+    assert (parameter(chain.state, 1, "alpha_low"), parameter(chain.state, 1, "alpha_high")) == expected
+
+
+def test_liquid_rates_rest_while_liquid_alpha_is_off(chain: DevChain) -> None:
+    assert chain.command("sudo_set_alpha_values", 1, 2000, 3000) == "LiquidAlphaDisabled"
+
+
+@pytest.mark.parametrize(("value", "error"), [(0, "ValueNotInBounds"), (1, "ok"), (3, "ok"), (4, "ValueNotInBounds")])
+def test_price_multiplier_is_a_whole_number_from_one_to_three(chain: DevChain, value: int, error: str) -> None:
+    assert chain.command("sudo_set_burn_increase_mult", 1, value) == error
+
+
+@pytest.mark.parametrize(
+    ("shares", "error"),
+    [
+        ((65_535,), "ok"),
+        ((1, 65_534), "ok"),
+        ((1, 65_535), "ValueNotInBounds"),
+        ((1, 1, 65_533), "ValueNotInBounds"),
+        ((-1, 65_536), "ValueNotInBounds"),
+        ((), "AdminArgumentsMalformed"),
+    ],
+)
+def test_emission_split_sums_to_all_over_at_most_the_mechanisms(shares: tuple[int, ...], error: str) -> None:
+    chosen = {"mechanism_count": 2, "max_allowed_uids": 64}
+    chain = DevChain(dev_spec(subnets=(subnet(chosen),)))
+    assert chain.command("sudo_set_mechanism_emission_split", 1, *shares) == error
+    assert mechanism_split(chain.state, 1) == (shares if error == "ok" else None)
 
 
 @pytest.mark.parametrize("netuid", [0, 2, 1 << 40, -1])

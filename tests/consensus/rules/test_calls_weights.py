@@ -5,8 +5,11 @@ These calls are free, so one that fails a check bars the block.
 
 import pytest
 from dev_chain import DevChain, account, dev_spec, event_names, packed, subnet
+from hypothesis import given
+from hypothesis import strategies as st
+from yumad.consensus.fixed_point import upscale_to_u16
 from yumad.consensus.profiles import DEV, TAO
-from yumad.consensus.rules.v1.weights import read_row
+from yumad.consensus.rules.v1.weights import read_row, upscaled_weights
 from yumad.consensus.types import InvalidError, Rao
 
 SET = "weights.set_weights"
@@ -33,6 +36,17 @@ def test_weights_of_a_permitted_validator_are_upscaled_and_kept_in_order() -> No
     assert (outcome.code, outcome.fee, event_names(outcome.events)) == (0, 0, ["WeightsSet"])
     assert read_row(chain.state, "sn/1/0", "weight", 1) == [(3, 32768), (0, 0), (2, 65535)]
     assert chain.state.read("sn/1/0/last_update", 1) == chain.height
+
+
+@given(st.lists(st.integers(0, 65_535), max_size=8))
+def test_stored_weights_are_those_of_the_fixed_point_definition(values: list[int]) -> None:
+    assert upscaled_weights(values) == upscale_to_u16(values)
+
+
+@pytest.mark.parametrize("largest", [1, 2, 32_767, 32_768, 32_769, 65_534, 65_535])
+def test_stored_weights_agree_on_both_branches_of_the_definition(largest: int) -> None:
+    values = [largest, *range(0, largest, max(1, largest // 50)), largest - 1]
+    assert upscaled_weights(values) == upscale_to_u16(values)
 
 
 def test_shorter_row_leaves_nothing_of_the_longer_one_behind() -> None:

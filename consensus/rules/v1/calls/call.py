@@ -95,12 +95,20 @@ class Call:
     signer: Signer
     arguments: tuple[Argument, ...]
     weight: int
-    """Declared cost in microseconds on the reference machine, beside what each byte costs."""
+    """Declared cost in microseconds on the reference machine, beside what each byte and item costs."""
     execute: Execute
     doc: str
     check: Check = no_check
     free: bool = False
     """No fee, and the operational lane: a failing pre-check makes the block invalid (DESIGN section 7, economy)."""
+    item_argument: int | None = None
+    """Position of the list that the cost grows with."""
+    item_weight: int = 0
+    """Microseconds for each of its items."""
+
+    def weigh(self, args: Arguments) -> int:
+        """Declared microseconds of one call, its bytes not included."""
+        return self.weight + (0 if self.item_argument is None else self.item_weight * len(args[self.item_argument]))
     most_bytes: int = 4096
     """Longest transaction that may carry it (CHAIN 3)."""
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ....state.state import State
 
 
+REGISTER_WEIGHT: Final = 2_000
+"""Microseconds in a full subnet: 256 neurons compared, and a weight matrix searched for the replaced uid."""
+
+
 def _register(
     state: State, ctx: BlockContext, coldkey: AccountId, netuid: int, hotkey: AccountId, limit: int | None
 ) -> list[Event]:
@@ -74,7 +78,7 @@ CALLS: Final = (
         name="neuron.burned_register",
         signer=Signer.COLDKEY,
         arguments=(_NETUID, _HOTKEY),
-        weight=1500,  # a full subnet: 256 neurons compared, and a weight matrix searched for the replaced uid
+        weight=REGISTER_WEIGHT,
         execute=_burned_register,
         doc="Pay the present price for a uid; in a full subnet the weakest neuron that may go is replaced.",
     ),
@@ -83,7 +87,7 @@ CALLS: Final = (
         name="neuron.register_limit",
         signer=Signer.COLDKEY,
         arguments=(_NETUID, _HOTKEY, Argument("limit", ArgumentKind.RAO, "highest price to pay")),
-        weight=1500,
+        weight=REGISTER_WEIGHT,
         execute=_register_limit,
         doc="As burned_register, but only up to a price.",
     ),

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ....types import InvalidError
+from ....types import U64_MAX, InvalidError
 from .sparse_rows import SparseRows
 
 MAX_EPOCH_UIDS: Final = 4096
@@ -127,6 +127,10 @@ def check_epoch_input(case: EpochInput) -> None:
             raise InvalidError(f"{name} has {rows.count} rows; expected one for each of {count} uids")
     if case.commit_block is not None and len(case.commit_block) != count:
         raise InvalidError(f"commit_block has {len(case.commit_block)} elements; expected one for each of {count} uids")
+    for name in ("block", "tempo", "cutoff_blocks", "last_step", "emission"):
+        number = getattr(case, name)
+        if not 0 <= number <= U64_MAX:
+            raise InvalidError(f"{name} is {number}; expected a u64")
     if case.owner_uid is not None and not 0 <= case.owner_uid < count:
         raise InvalidError(f"owner_uid is {case.owner_uid}; expected a uid below {count} or none")
     if not 0 <= case.parameters.bonds_moving_average <= MILLION:
