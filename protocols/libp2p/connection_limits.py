@@ -18,7 +18,7 @@ from typing import Final
 from ..transport import PeerId
 
 GRACE_SECONDS: Final = 0.25
-"""A pending socket that has spoken is left alone this long. A handshake takes 5 ms here and two round trips."""
+"""A pending socket is left alone this long after each word: one round trip. A handshake is two of them and 5 ms."""
 
 MAX_BANS: Final = 4096
 """Bans remembered; past it the one that ends first is forgotten. A ban names a key, and keys cost nothing."""
@@ -78,8 +78,8 @@ class Slot:
     evict: Callable[[], None]
     """Closes the connection; its owner then calls `leave`."""
 
-    heard: Callable[[], bool]
-    """Whether the other side has sent anything yet."""
+    heard: Callable[[], float | None]
+    """When the other side last sent anything, None when it never did."""
 
     peer: PeerId | None = None
     outbound: bool = False
@@ -99,7 +99,9 @@ class Admission:
 
     # --- inbound ----------------------------------------------------------------------------------------------------
 
-    def arrive(self, host: str, now: float, *, evict: Callable[[], None], heard: Callable[[], bool]) -> Slot | Refusal:
+    def arrive(
+        self, host: str, now: float, *, evict: Callable[[], None], heard: Callable[[], float | None]
+    ) -> Slot | Refusal:
         """An inbound socket of address `host`. It may cost another pending one its place."""
         network, exempt = self._classify(host)
         if not exempt:
@@ -146,7 +148,7 @@ class Admission:
     def dialed(self, host: str, peer: PeerId, now: float, *, evict: Callable[[], None]) -> Slot:
         """An outbound connection is up."""
         network, exempt = self._classify(host)
-        slot = Slot(host, network, exempt, now, evict, lambda: True, peer, outbound=True)
+        slot = Slot(host, network, exempt, now, evict, lambda: None, peer, outbound=True)
         self._established[slot] = None
         return slot
 
@@ -215,11 +217,12 @@ class Admission:
         return tokens >= 1.0
 
     def _evict_pending(self, now: float) -> bool:
-        """Close one pending socket: the oldest silent one, else the oldest whose grace is over."""
-        silent = next((slot for slot in self._pending if not slot.heard()), None)
-        victim = silent or next((slot for slot in self._pending if now - slot.since >= GRACE_SECONDS), None)
+        """Close one pending socket: the oldest that never spoke, else the one that has stalled longest."""
+        victim = next((slot for slot in self._pending if slot.heard() is None), None)
         if victim is None:
-            return False
+            victim = min(self._pending, key=lambda slot: slot.heard() or 0.0)
+            if now - (victim.heard() or 0.0) < GRACE_SECONDS:
+                return False
         del self._pending[victim]
         victim.evict()
         return True

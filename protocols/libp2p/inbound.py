@@ -110,7 +110,7 @@ class Inbound:
 
     async def _admit(self, channel: SocketChannel, remote: Address) -> None:
         slot = self._admission.arrive(
-            remote.host, trio.current_time(), evict=channel.abort, heard=lambda: channel.heard
+            remote.host, trio.current_time(), evict=channel.abort, heard=lambda: channel.last_heard
         )
         if isinstance(slot, Refusal):
             self._counters.refuse(slot.value)
@@ -138,5 +138,5 @@ class Inbound:
             except (HandshakeFailed, NegotiationFailed):
                 outcome = Refusal.HANDSHAKE
             except ChannelClosed:
-                outcome = Refusal.HANDSHAKE if channel.heard else Refusal.SILENT
+                outcome = Refusal.SILENT if channel.last_heard is None else Refusal.HANDSHAKE
         return outcome

@@ -25,8 +25,8 @@ class SocketChannel:
         self._stream = stream
         self._buffer = bytearray()
         self._aborted = False
-        self.heard = False
-        """True once the other side has sent anything: silent sockets are the first to go (LIBP2P 6 row 10)."""
+        self.last_heard: float | None = None
+        """When the other side last sent anything: sockets that stay silent are the first to go (LIBP2P 6 row 10)."""
         self._remote = _remote_of(stream)
 
     async def read(self, n: int | None = None) -> bytes:
@@ -38,7 +38,7 @@ class SocketChannel:
                 raise ChannelClosed(f"connection lost: {error}") from error
             if not chunk:
                 raise ChannelClosed("closed by the other side")
-            self.heard = True
+            self.last_heard = trio.current_time()
             if n is None or len(chunk) <= n:
                 return bytes(chunk)
             self._buffer += chunk

@@ -17,11 +17,11 @@ class Door:
 
     admission: Admission
     evicted: list[str] = field(default_factory=list)
-    spoke: set[str] = field(default_factory=set)
+    spoke: dict[str, float] = field(default_factory=dict)
 
     def arrive(self, name: str, host: str, now: float) -> Slot | Refusal:
         return self.admission.arrive(
-            host, now, evict=lambda: self.evicted.append(name), heard=lambda: name in self.spoke
+            host, now, evict=lambda: self.evicted.append(name), heard=lambda: self.spoke.get(name)
         )
 
 
@@ -38,19 +38,19 @@ def test_full_pending_pool_gives_up_its_oldest_silent_socket() -> None:
     door = _door(ConnectionLimits(pending=3))
     for name in "abc":
         assert isinstance(door.arrive(name, "127.0.0.1", 0.0), Slot)
-    door.spoke.add("a")
+    door.spoke["a"] = 0.0
     assert isinstance(door.arrive("d", "127.0.0.1", 0.0), Slot)
     assert door.evicted == ["b"]
 
 
-def test_full_pending_pool_of_speakers_gives_up_none_within_their_grace() -> None:
+def test_full_pending_pool_of_speakers_gives_up_the_one_that_stalled_longest_after_its_grace() -> None:
     door = _door(ConnectionLimits(pending=2))
-    door.spoke.update("abcd")
     door.arrive("a", "127.0.0.1", 0.0)
-    door.arrive("b", "127.0.0.1", 0.2)
-    assert door.arrive("c", "127.0.0.1", 0.2) is Refusal.PENDING
-    assert isinstance(door.arrive("d", "127.0.0.1", 0.3), Slot)
-    assert door.evicted == ["a"]
+    door.arrive("b", "127.0.0.1", 0.0)
+    door.spoke.update(a=0.2, b=0.1)
+    assert door.arrive("c", "127.0.0.1", 0.3) is Refusal.PENDING
+    assert isinstance(door.arrive("d", "127.0.0.1", 0.4), Slot)
+    assert door.evicted == ["b"]
 
 
 def test_pending_of_one_address_is_capped_but_not_on_loopback() -> None:
@@ -157,7 +157,7 @@ def test_any_history_keeps_every_cap(steps: list[tuple[str, int, str]]) -> None:
     slots: list[Slot] = []
     for now, (step, number, host) in enumerate(steps):
         if step == "arrive":
-            slot = admission.arrive(host, float(now), evict=lambda: None, heard=lambda: False)
+            slot = admission.arrive(host, float(now), evict=lambda: None, heard=lambda: None)
             if isinstance(slot, Slot):
                 slots.append(slot)
         elif step == "establish" and slots:
