@@ -229,6 +229,9 @@ class Network:
                 except (HandshakeFailed, NegotiationFailed, ChannelClosed) as error:
                     channel.abort()
                     raise DialFailed(str(address), str(error)) from error
+                except RuntimeError as error:  # trio: the network was stopped while the handshake ran (LIBP2P 6 row 12)
+                    channel.abort()
+                    raise DialFailed(str(address), "the network is not running") from error
                 except BaseException:
                     channel.abort()
                     raise
