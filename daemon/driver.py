@@ -41,6 +41,7 @@ from ..consensus.effects import (
     ReportEvidence,
     RequestBlock,
     RequestCertificates,
+    Restarted,
     SecondSigner,
     SetTimer,
     StatementSeen,
@@ -125,6 +126,7 @@ class Driver:
         self,
         *,
         engine: Engine,
+        first: Restarted,
         lane: ExecutionLane,
         guard: VoteGuard | None,
         guard_runner: Runner,
@@ -135,14 +137,14 @@ class Driver:
         on_final: Callable[[FinalReport], None],
         times: FinalityTimes,
     ) -> None:
-        """`guard` and `key` are None for a follower; `candidates` gives transactions for an own block, best first."""
+        """`first` is what storage remembers: the engine has heard it when the driver is made, so it can be asked at once.
+
+        `guard` and `key` are None for a follower; `candidates` gives transactions for an own block, best first."""
         self.engine = engine
         self.pool = BlockPool()
         self.times = times
         self.evidence = EvidencePool()
         self.entered: ViewEntered | None = None
-        self.is_running = False
-        """Whether the engine has started: before that it knows nothing."""
         self._lane = lane
         self._guard = guard
         self._guard_runner = guard_runner
@@ -156,7 +158,8 @@ class Driver:
         self._send, self._receive = trio.open_memory_channel[Event](INBOX)
         self._finalising, self._to_finalise = trio.open_memory_channel[Finalise](_FINALISING)
         self._log = get_logger("consensus")
-        self._context: EraContext
+        self._context = first.context
+        self._first_effects = engine.handle(first, clock.now())
         self._network: Network
         self._nursery: trio.Nursery
 
@@ -196,15 +199,13 @@ class Driver:
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    async def run(self, first: Event, context: EraContext, network: Network) -> None:
-        """Drive the engine from its first event. Raises ConsensusHalted, StorageError or what else must stop a peer."""
-        self._context = context
+    async def run(self, network: Network) -> None:
+        """Drive the engine until cancelled. Raises ConsensusHalted, StorageError or what else must stop a peer."""
         self._network = network
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._finalise_in_order)
-            await self._handle(first)
-            self.is_running = True
+            await self._apply_all(self._first_effects)
             while True:
                 await self._handle(await self._next_event())
 
@@ -219,13 +220,19 @@ class Driver:
                 return await self._receive.receive()
 
     async def _handle(self, event: Event) -> None:
-        events = deque([event])
-        while events:
-            current = events.popleft()
-            for effect in self.engine.handle(current, self._clock.now()):
+        await self._apply_all(self.engine.handle(event, self._clock.now()))
+
+    async def _apply_all(self, effects: Sequence[Effect]) -> None:
+        """Apply effects in order, and then those of the events that can be answered at once."""
+        answers: deque[Event] = deque()
+        while True:
+            for effect in effects:
                 answer = await self._apply(effect)
                 if answer is not None:
-                    events.append(answer)
+                    answers.append(answer)
+            if not answers:
+                return
+            effects = self.engine.handle(answers.popleft(), self._clock.now())
 
     async def _apply(self, effect: Effect) -> Event | None:
         """Apply one effect; what can be answered at once (an own vote, a block at hand) is fed back next."""

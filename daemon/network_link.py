@@ -49,13 +49,13 @@ class NetworkLink:
         self._sync_wanted = sync_wanted
         self._fetcher = BlockFetcher(client, transport.connected, self._block_fetched, penalties, rng)
         self._asks = 0
-        self._exchange: Exchange
+        self.exchange: Exchange
+        """Set before anything runs; it needs this link to deliver to."""
         self._driver: Driver
         self._nursery: trio.Nursery
 
-    def connect(self, exchange: Exchange, driver: Driver) -> None:
-        """Tie the loose ends before anything runs; a driver that starts voting replaces the one that listened."""
-        self._exchange = exchange
+    def connect(self, driver: Driver) -> None:
+        """Feed this driver from now on: one that starts voting replaces the one that listened."""
         self._driver = driver
 
     async def run(self, take_transaction: Callable[[ReceivedTransaction], Awaitable[None]]) -> None:
@@ -63,7 +63,7 @@ class NetworkLink:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._gossip.run)
-            nursery.start_soon(self._exchange.run)
+            nursery.start_soon(self.exchange.run)
             nursery.start_soon(self._fetcher.run)
             nursery.start_soon(self._take_proposals)
             nursery.start_soon(self._take_certificates)
@@ -97,7 +97,7 @@ class NetworkLink:
 
     def offer(self, item: SignedStatement | Certificate) -> None:
         """Give a statement or certificate to the vote exchange."""
-        self._exchange.offer(item)
+        self.exchange.offer(item)
 
     async def publish_proposal(self, proposal: Proposal) -> None:
         """Gossip an own proposal."""
@@ -127,11 +127,11 @@ class NetworkLink:
 
     def era_changed(self, context: EraContext) -> None:
         """Votes of a new era are spoken from now on."""
-        self._exchange.prune()
+        self.exchange.prune()
 
     def passed(self, certificate: Certificate, height: Height) -> None:
         """The finalised point moved: what is still being fetched below it is no longer wanted."""
-        self._exchange.prune()
+        self.exchange.prune()
         self._fetcher.drop(certificate.statement.block_hash)
 
     async def _ask_certificates(self, era: Era, views: tuple[View, ...]) -> None:

@@ -160,6 +160,7 @@ class Peer:
         self.link = NetworkLink(
             transport, self.gossip, self.requests, self.enforcer, self.view, surroundings.rng, self._want_sync
         )
+        self.driver = self._make_driver(voting=authority is not None and not self._must_listen())
         self.exchange = Exchange(
             transport,
             names,
@@ -171,6 +172,7 @@ class Peer:
             tick=DEV_EXCHANGE_TICK if spec.profile == "dev" else EXCHANGE_TICK,
             behind=lambda peer, era: self._want_sync(),
         )
+        self.link.exchange = self.exchange
         self.book = PeerBook(opened.genesis_hash)
         sync_peers = SyncPeers(surroundings.rng, self.enforcer)
         self.peers = PeerService(
@@ -214,7 +216,6 @@ class Peer:
             ).services(),
             self.enforcer,
         )
-        self.driver = self._make_driver(voting=authority is not None and not self._must_listen())
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -245,17 +246,9 @@ class Peer:
             seconds = LISTEN_SLOTS * self.opened.spec.slot_length / 1_000_000
             self._log.info("listening for a second signer", seconds=seconds)
             with trio.move_on_after(seconds):
-                await self._run_driver()
+                await self.driver.run(self.link)
             self.driver = self._make_driver(voting=True)
-        await self._run_driver()
-
-    async def _run_driver(self) -> None:
-        guard = self.authority.guard if self.authority is not None else None
-        first = restart_event(self.opened.store, self.opened.spec, guard)
-        if guard is not None:
-            for block in guard.load(self.opened.genesis_hash, self.vote_domain.restart_hash, first.context.era).blocks:
-                self.driver.pool.pin(block)
-        await self.driver.run(first, first.context, self.link)
+        await self.driver.run(self.link)
 
     def _must_listen(self) -> bool:
         """Whether this key has signed before: a copy of it may be at work elsewhere."""
@@ -276,8 +269,11 @@ class Peer:
             None if authority is None else AuthorityKey(authority.key.public_key),
             lambda context: authority is not None and not may_sign(authority.guard.born, context.opening.slot, timing),
         )
+        guard = None if self.authority is None else self.authority.guard
+        first = restart_event(self.opened.store, self.opened.spec, guard)
         driver = Driver(
             engine=engine,
+            first=first,
             lane=self.lane,
             guard=None if authority is None else authority.guard,
             guard_runner=self._surroundings.guard_runner,
@@ -288,9 +284,12 @@ class Peer:
             on_final=self._on_final,
             times=self.times,
         )
+        if guard is not None:
+            for block in guard.load(self.opened.genesis_hash, self.vote_domain.restart_hash, first.context.era).blocks:
+                driver.pool.pin(block)
         self.is_voting = voting
         self.view.attach(engine)
-        self.link.connect(self.exchange, driver)
+        self.link.connect(driver)
         return driver
 
     async def _deliver(self, items: Sequence[SignedStatement | Certificate], peer: PeerId) -> None:
@@ -418,7 +417,7 @@ class Peer:
         """What this peer says about itself (CHAIN 2.1)."""
         store = self.opened.store
         point = store.finalised()
-        head = self.driver.engine.head if self.driver.is_running else None
+        head = self.driver.engine.head
         return Status(
             genesis_hash=self.opened.genesis_hash,
             restart_hash=self.vote_domain.restart_hash,
@@ -428,8 +427,8 @@ class Peer:
             finalised_height=point.height,
             finalised_hash=point.hash,
             finalised_view=point.view,
-            head_height=point.height if head is None else head.height,
-            head_hash=point.hash if head is None else head.hash,
+            head_height=head.height,
+            head_hash=head.hash,
             earliest_header=Height(1),
             earliest_body=store.earliest_body(),
             snapshots=(),

@@ -61,7 +61,7 @@ class PeerAnswers:
     def status(self) -> PeerStatus:
         """One look at the whole peer."""
         peer, spec = self._peer, self.spec
-        store, engine, running = peer.opened.store, peer.driver.engine, peer.driver.is_running
+        store, engine = peer.opened.store, peer.driver.engine
         point = store.finalised()
         slot = 0 if point.header is None else point.header.slot
         offset = peer.peers.clock_offset()
@@ -78,18 +78,18 @@ class PeerAnswers:
             started=peer.started,
             now=peer.clock.now(),
             slot_length=spec.slot_length,
-            head=engine.head.hash if running else point.hash,
-            height=engine.head.height if running else point.height,
+            head=engine.head.hash,
+            height=engine.head.height,
             finalised=point.hash,
             finalised_height=point.height,
             finalised_time=spec.timing.start_of(slot),
             state_root=store.state_root(),
-            era=engine.era if running else spec.timing.era_of(point.height + 1),
-            view=engine.view if running else 0,
-            level=engine.level if running else 0,
-            authorities=len(engine.context.authorities.members) if running else 0,
-            missing_weight=engine.missing_weight()[0] if running else 0,
-            total_weight=engine.context.authorities.total_weight if running else 0,
+            era=engine.era,
+            view=engine.view,
+            level=engine.level,
+            authorities=len(engine.context.authorities.members),
+            missing_weight=engine.missing_weight()[0],
+            total_weight=engine.context.authorities.total_weight,
             peers=len(peer.transport.connected()),
             syncing_to=peer.sync.target,
             epochs=peer.epochs_run,
@@ -105,13 +105,12 @@ class PeerAnswers:
             return None
         key = authority.key.public_key
         weight, abstaining = 0, ""
-        if self._peer.driver.is_running:
-            members = engine.context.authorities
-            index = members.index_of(key)
-            weight = 0 if index is None else members.members[index].weight
-            if index is not None and not self._peer.is_voting:
+        index = engine.context.authorities.index_of(key)
+        if index is not None:
+            weight = engine.context.authorities.members[index].weight
+            if not self._peer.is_voting:
                 abstaining = "listening for a second signer"
-            elif index is not None and not engine.is_voter:
+            elif not engine.is_voter:
                 abstaining = "its guard is younger than this era: it votes again in a later one"
         hotkey = self._peer.settings.hotkey
         return OwnAuthority(key, None if hotkey is None else hotkey.public_key, weight > 0, weight, abstaining)
@@ -168,6 +167,10 @@ class PeerAnswers:
     async def read(self, reader: Callable[[State], T]) -> T:
         """The result of a read of the finalised state."""
         return await self._lane.run(lambda: reader(self._peer.opened.working.state_at_finalised()))
+
+    async def ask_pool(self, question: Callable[[Mempool], T]) -> T:
+        """The result of a question to the pool that looks at the state."""
+        return await self._lane.run(lambda: question(self.mempool))
 
     async def submit(self, data: bytes) -> Admission:
         """Offer an own transaction to the mempool; what is accepted is gossiped, again and again until it is in."""

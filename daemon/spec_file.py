@@ -63,6 +63,14 @@ def read_spec_file(path: Path) -> LoadedSpec:
         raise InvalidError(f"{path}: {error.message}", remedy=error.remedy) from error
 
 
+def read_spec_template(path: Path) -> ChainSpec:
+    """A spec that is still to get its authorities: TOML may lack them. Raises as `read_spec_file`."""
+    data = _read(path, MAX_SPEC_BYTES, what="chain spec")
+    if data[:1] and _CBOR_ARRAY <= data[0] < _CBOR_ARRAY + 32:
+        return read_spec_file(path).spec
+    return load_chain_spec_toml(_utf8(data), check=False)
+
+
 def read_spec_text(path: Path) -> str:
     """The TOML text in `path`."""
     return _utf8(_read(path, MAX_SPEC_BYTES, what="chain spec"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .block_documents import epochs_document
+from .block_documents import epoch_documents
 from .driver import FinalReport
 from .head_feed import HeadFeed, HeadNews
 from .node import Peer
@@ -16,7 +16,7 @@ def watch_peer(peer: Peer, feed: HeadFeed, log: Any) -> None:
     def final(report: FinalReport) -> None:
         last = report.blocks[-1]
         for block in report.blocks:
-            epochs = tuple(epochs_document(block.outcome))
+            epochs = tuple(epoch_documents(block.outcome))
             feed.publish(
                 HeadNews(
                     block.header.height,

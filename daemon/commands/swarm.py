@@ -1,0 +1,130 @@
+"""`yumad swarm`: a network of real processes on this host, with a live table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import Exit, print_json, print_table, reporting, usage_error
+
+if TYPE_CHECKING:
+    from ..swarm import Swarm
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(swarm)
+
+
+def swarm(
+    peers: Annotated[int, typer.Option(min=1, max=32, help="Authorities.")] = 4,
+    followers: Annotated[int, typer.Option(min=0, max=32, help="Peers that join by one bootstrap address.")] = 0,
+    profile: Annotated[str, typer.Option(help="Profile of the made spec: dev, main or finney.")] = "dev",
+    slot: Annotated[float | None, typer.Option(min=0.25, help="Slot in seconds, instead of the profile's.")] = None,
+    spec: Annotated[
+        Path | None, typer.Option(help="Spec to start from, for instance of `yumad genesis import`; gets authorities.")
+    ] = None,
+    base: Annotated[Path | None, typer.Option(help="Folder for the homes; kept. Default: a temporary one.")] = None,
+    until_height: Annotated[int | None, typer.Option(min=1, help="End when all have finalised this height.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document at the end.")] = False,
+) -> None:
+    """Start authorities and followers on this host and watch them; until Ctrl-C, or --until-height."""
+    with reporting(as_json):
+        import shutil
+        import tempfile
+
+        from ..swarm import Swarm, SwarmPlan
+
+        chain = _spec(spec, profile, slot)
+        if base is not None and base.exists() and any(base.iterdir()):
+            raise usage_error(f"{base} is not empty", remedy="name a new folder: a swarm is a new chain")
+        folder = base or Path(tempfile.mkdtemp(prefix="yumad-swarm-"))
+        running = Swarm(SwarmPlan(folder, chain, peers, followers))
+        try:
+            running.make()
+            _watch(running, until_height, as_json)
+        finally:
+            running.stop()
+            if base is None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spec(spec: Path | None, profile: str, slot: float | None) -> Any:
+    from dataclasses import replace
+
+    from ...consensus.types import Micros
+    from ..spec_file import read_spec_template
+    from ..swarm import random_salt
+    from ..swarm_spec import swarm_spec
+
+    slot_length = None if slot is None else round(slot * 1_000_000)
+    if spec is None:
+        return swarm_spec(profile, "swarm", random_salt(), slot_length)
+    chain = replace(read_spec_template(spec), salt=random_salt())
+    return chain if slot_length is None else replace(chain, slot_length=Micros(slot_length))
+
+
+def _watch(running: Swarm, until_height: int | None, as_json: bool) -> None:
+    from ..weight_keeper import WeightKeeper
+
+    running.start()
+    keeper = WeightKeeper(running.spec.spec)
+
+    def keep(swarm: Swarm) -> None:
+        first = swarm.authorities[0]
+        if first.client is not None and first.status:
+            keeper.look(first.client, int(first.status["finalised"]))
+
+    try:
+        if as_json:
+            running.watch(until_height, keep)
+        else:
+            _watch_live(running, until_height, keep)
+    except KeyboardInterrupt:
+        if until_height is not None:
+            raise SystemExit(Exit.INTERRUPTED) from None
+    report = running.report()
+    if as_json:
+        print_json(report)
+    else:
+        rows = [list(peer.values()) for peer in report["peers"]]
+        print_table(f"common height {report['common_height']}", list(report["peers"][0]), rows)
+
+
+def _watch_live(running: Swarm, until_height: int | None, keep: Callable[[Swarm], None]) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from ..swarm_table import swarm_table
+
+    if not sys.stdout.isatty():
+        _watch_plain(running, until_height, keep)
+        return
+    with Live(swarm_table(running), console=Console(), refresh_per_second=4) as live:
+
+        def show(swarm: Swarm) -> None:
+            keep(swarm)
+            live.update(swarm_table(swarm))
+
+        running.watch(until_height, show)
+
+
+def _watch_plain(running: Swarm, until_height: int | None, keep: Callable[[Swarm], None]) -> None:
+    """Without a terminal: a line whenever the finalised heights change."""
+    print(f"join with: yumad join '{running.bootstrap}'", flush=True)
+    shown: list[int] = []
+
+    def show(swarm: Swarm) -> None:
+        keep(swarm)
+        heights = [int(peer.status.get("finalised", 0)) for peer in swarm.peers]
+        if heights != shown:
+            shown[:] = heights
+            line = " ".join(f"{peer.name}={height}" for peer, height in zip(swarm.peers, heights, strict=True))
+            print(f"finalised {line}", flush=True)
+
+    running.watch(until_height, show)
