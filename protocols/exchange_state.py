@@ -83,13 +83,15 @@ class ExchangeState:
 
     def __init__(self, view: ConsensusView) -> None:
         self._view = view
-        self._holdings = Holdings(self.position)
+        # The view is asked with the first item or neighbour: peers are put together before their engine has started.
+        self._holdings = Holdings(Position(Era(0), View(0), View(0)))
         self._neighbours: dict[PeerId, _Neighbour] = {}
 
     # --- neighbours -------------------------------------------------------------------------------------------------
 
     def join(self, peer: PeerId, *, repair_only: bool = False) -> None:
         """A stream to `peer` is up: it lacks everything until it is known better."""
+        self.prune()
         self._neighbours[peer] = _Neighbour(
             dict.fromkeys(self._holdings.certificates), dict.fromkeys(self._holdings.statements), repair_only
         )
