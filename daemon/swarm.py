@@ -212,7 +212,7 @@ class Swarm:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.check_alive(peer)
-            if self.poll(peer):
+            if self.poll(peer) and peer.status["addresses"]:
                 return peer.status
             time.sleep(0.05)
         raise SwarmError(f"{peer.name} did not start within {START_SECONDS:.0f} s", remedy=f"see {peer.log}")

@@ -145,6 +145,8 @@ class Libp2pTransport:
             await trio.sleep(RESTART_DELAY)
 
     async def _accept(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:
+        if not listeners:  # a peer that only dials
+            await trio.sleep_forever()
         await trio.serve_listeners(self._inbound.take, listeners, handler_nursery=nursery)
 
     # --- streams ------------------------------------------------------------------------------------------------------
