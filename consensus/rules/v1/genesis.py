@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ...chain_spec import ChainSpec, SubnetSpec, genesis_authorities, genesis_authority_set, genesis_hash
 from ...state.state import State
 from ...types import InvalidError
-from .authorities import register_authority, write_era_set
+from .authorities import register_authority
+from .era_sets import write_era_set
 from .hyperparameters import GLOBAL, SUBNET
 from .schedule import first_last_epoch_block
 from .schema import (

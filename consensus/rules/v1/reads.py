@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...fixed_point import u64_to_proportion
 from ...types import AccountId, InvalidError
-from .authorities import describe_authority, era_hotkeys
+from .authorities import describe_authority
 from .balances import current_height, free_balance
 from .calls.call import Argument, ArgumentKind
+from .era_sets import era_hotkeys
 from .hyperparameters import GLOBAL, SUBNET
 from .neurons import hotkeys_of, neuron_array, owners_of
 from .schedule import blocks_until_automatic_epoch, due

@@ -29,19 +29,19 @@ from ..interface import (
     Verified,
     nothing_verified,
 )
-from .authorities import (
+from .balances import burn, can_receive, credit
+from .boundary import close_era
+from .budgets import Budget
+from .era_sets import era_hotkeys
+from .events import encode_events, encode_result
+from .execution import Prepared, execute, prepare, refuse
+from .participation import (
     adopt_authorities,
     apply_certificate,
     apply_evidence,
-    close_era,
-    era_hotkeys,
     note_author,
     note_block_hash,
 )
-from .balances import burn, can_receive, credit
-from .budgets import Budget
-from .events import encode_events, encode_result
-from .execution import Prepared, execute, prepare, refuse
 from .stakes import hotkey_owner
 from .subnet_epoch import accrue_emission, run_due_epochs
 from .subnets import decay_burns

@@ -15,7 +15,7 @@ from yumad.consensus.chain_spec_authorities import possession_digest
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.evidence import Evidence, make_evidence
 from yumad.consensus.profiles import TAO
-from yumad.consensus.rules.v1.authorities import read_era_set
+from yumad.consensus.rules.v1.era_sets import read_era_set
 from yumad.consensus.rules.v1.stakes import hotkey_stake
 from yumad.consensus.statement import Kind, Statement, nullify
 from yumad.consensus.types import AuthorityKey, Era, Hash32, InvalidError, Rao, View

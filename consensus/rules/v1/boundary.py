@@ -1,0 +1,121 @@
+"""The end of an era: punishments, the next authority set, bonds and a new participation count (CHAIN 1.3, set change).
+
+The choice of the set itself is pure and stands in `set_change`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ...authority import MAX_AUTHORITIES, AuthoritySet, era_seed
+from ...types import AccountId, AuthorityKey, Era, Hash32, Rao
+from ..interface import BlockContext, Event
+from .authorities import bonded_stake
+from .balances import burn
+from .era_sets import NO_HOTKEY, era_hotkeys, forget_era_set, write_era_set
+from .events import EventKind, event
+from .schema import AUTHORITIES
+from .set_change import Candidate, next_members, next_set
+from .stakes import ROOT, cut_hotkey_stake, hotkey_stake
+
+if TYPE_CHECKING:
+    from ...state.state import State
+
+MILLION: Final = 1_000_000
+
+
+def close_era(state: State, ctx: BlockContext) -> tuple[AuthoritySet, list[Event]]:
+    """What the boundary block does after its transactions: punish, choose the next set, start a new count.
+
+    The seed of era e+1 comes from the boundary block of era e-1, whose hash the present era's first block carries.
+    """
+    events = _punish(state, ctx)
+    candidates = _candidates(state, ctx)
+    members = next_members(candidates, ctx.spec.min_authority_weight, ctx.spec.min_set)
+    upcoming = Era(ctx.era + 1)
+    boundary = Hash32(state.read("chain/boundary_hash", 0).tobytes()) if ctx.era > 0 else None
+    authorities = next_set(members, ctx.authorities, era_seed(ctx.genesis_hash, upcoming, boundary))
+    hotkeys = [c.hotkey for c in members] if members else list(era_hotkeys(state, ctx.era))
+    write_era_set(state, upcoming, authorities, hotkeys)
+    forget_era_set(state, ctx.era - ctx.spec.evidence_eras)
+    _bond(state, ctx, upcoming, authorities, hotkeys)
+    _note_boundary_stakes(state)
+    state.write("era/participation", slice(0, MAX_AUTHORITIES), 0)
+    events.append(
+        event(EventKind.NewAuthoritySet, upcoming, len(authorities.members), authorities.total_weight)
+    )
+    return authorities, events
+
+
+def _punish(state: State, ctx: BlockContext) -> list[Event]:
+    """Jail and cut the hotkeys against which evidence came in during this era."""
+    events: list[Event] = []
+    due = np.flatnonzero(state.array("authorities/punished_through") == ctx.era + 1).tolist()
+    table = state.key_table(AUTHORITIES)
+    for hotkey, row in sorted((table.key(row), row) for row in due):
+        until = ctx.era + 1 + ctx.spec.jail_eras
+        state.write("authorities/jailed_until", row, until)
+        events.append(event(EventKind.AuthorityJailed, hotkey, until))
+        bonded = int(state.read("authorities/bonded_stake", row))
+        cut = cut_hotkey_stake(state, ROOT, hotkey, bonded * ctx.spec.slash_ppm // MILLION)
+        if cut:
+            burn(state, cut)
+            state.write("authorities/bonded_stake", row, bonded - cut)
+            events.append(event(EventKind.AuthoritySlashed, hotkey, cut))
+    return events
+
+
+def _candidates(state: State, ctx: BlockContext) -> list[Candidate]:
+    """Every hotkey whose authority key is older than the boundary before this one, in hotkey order."""
+    earlier_boundary = ctx.era * ctx.spec.era_blocks
+    present = {hotkey: index for index, hotkey in enumerate(era_hotkeys(state, ctx.era))}
+    participation = state.array("era/participation")
+    candidates = []
+    for hotkey, row in state.key_table(AUTHORITIES).items():
+        waiting = int(state.read("authorities/next_registered_at", row))
+        if 0 < waiting < earlier_boundary:
+            _promote_key(state, row)
+        registered = int(state.read("authorities/registered_at", row))
+        if registered and registered >= earlier_boundary:
+            continue
+        index = present.get(AccountId(hotkey))
+        heartbeat = int(state.read("authorities/heartbeat_at", row))
+        weight = min(int(state.read("authorities/boundary_stake", row)), hotkey_stake(state, ROOT, hotkey))
+        candidates.append(
+            Candidate(
+                hotkey=AccountId(hotkey),
+                key=AuthorityKey(state.read("authorities/authority_key", row).tobytes()),
+                weight=Rao(weight),
+                heartbeat=heartbeat > earlier_boundary,
+                member=index is not None,
+                idle=index is not None and not participation[index],
+                jailed=ctx.era + 1 < int(state.read("authorities/jailed_until", row)),
+            )
+        )
+    return candidates
+
+
+def _promote_key(state: State, row: int) -> None:
+    state.write("authorities/authority_key", row, state.read("authorities/next_key", row))
+    state.write("authorities/registered_at", row, state.read("authorities/next_registered_at", row))
+    state.write("authorities/next_key", row, 0)
+    state.write("authorities/next_registered_at", row, 0)
+
+
+def _bond(state: State, ctx: BlockContext, era: Era, authorities: AuthoritySet, hotkeys: Sequence[bytes]) -> None:
+    """Each member keeps at least the largest weight it has had since it was last free."""
+    for hotkey, member in zip(hotkeys, authorities.members, strict=True):
+        if hotkey == NO_HOTKEY:
+            continue
+        row = state.key_table(AUTHORITIES).open(hotkey)
+        bonded = bonded_stake(state, hotkey, ctx.era, max(ctx.spec.unbond_eras, 1))
+        state.write("authorities/bonded_stake", row, max(bonded, member.weight))
+        state.write("authorities/last_sat", row, era + 1)
+
+
+def _note_boundary_stakes(state: State) -> None:
+    for hotkey, row in state.key_table(AUTHORITIES).items():
+        state.write("authorities/boundary_stake", row, hotkey_stake(state, ROOT, hotkey))
