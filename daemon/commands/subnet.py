@@ -1,7 +1,8 @@
-"""`yumad subnet list|show|metagraph|hyperparams` and `yumad weights set|show`: subnets in the field's words and tables."""
+"""`yumad subnet list|show|metagraph|hyperparams` and `yumad weights set|show`: the field's words and tables."""
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Final
 
@@ -28,6 +29,9 @@ SHARE: Final = 65_535
 """Shares are stored in parts of this."""
 
 ALPHA: Final = "α"
+
+_WEIGHT: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+"""No exponents: `1e999999999` would be a number of a billion digits."""
 
 _LONGEST_ADDRESS: Final = 12
 """Characters of an address in a wide table; `--json` has them whole."""
@@ -196,13 +200,10 @@ def _uids(text: str) -> list[int]:
 
 
 def _weights(text: str) -> list[Fraction]:
-    try:
-        found = [Fraction(part.strip()) for part in text.split(",") if part.strip()]
-    except (ValueError, ZeroDivisionError):
-        found = []
-    if not found or any(weight < 0 for weight in found):
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(_WEIGHT.fullmatch(part) for part in parts):
         raise usage_error(f"--weights is {text!r}", remedy="write numbers that are not negative, such as 0.5,0.3,0.2")
-    return found
+    return [Fraction(part) for part in parts]
 
 
 def scale_weights(weights: list[Fraction]) -> list[int]:

@@ -98,7 +98,7 @@ def _read_phrase(path: Path) -> str:
         with path.open("rb") as file:
             return file.read(_LONGEST_MNEMONIC).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise usage_error(f"mnemonic file {path} cannot be read: {error}", remedy="give a file with the words") from error
+        raise usage_error(f"mnemonic file {path} cannot be read: {error}", remedy="give a file of words") from error
 
 
 def _print_new(made: dict[str, Any], keystore: Keystore) -> None:
