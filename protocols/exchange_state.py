@@ -180,15 +180,17 @@ class ExchangeState:
         self.prune()
         for neighbour in self._neighbours.values():
             neighbour.ticks_behind = min(neighbour.ticks_behind + 1, REPAIR_TICKS)
-        return [peer for peer in self._neighbours if self.has_news(peer)]
+        position = self.position
+        return [peer for peer, neighbour in self._neighbours.items() if self._has_news(neighbour, position)]
 
     def has_news(self, peer: PeerId) -> bool:
         """Whether a frame to `peer` would say something."""
         neighbour = self._neighbours.get(peer)
-        if neighbour is None:
-            return False
+        return neighbour is not None and self._has_news(neighbour, self.position)
+
+    def _has_news(self, neighbour: _Neighbour, position: Position) -> bool:
         return (
-            neighbour.told != self.position
+            neighbour.told != position
             or self._repair(neighbour) is not None
             or next(self._wanted_certificates(neighbour), None) is not None
             or (self._takes_items(neighbour) and any(self._fits(neighbour, name) for name in neighbour.statements))

@@ -126,7 +126,7 @@ class ProtocolNode:
         clock: Any,
         *,
         seed: int = 1,
-        tick: float = 0.02,
+        tick: float = 0.05,
     ) -> None:
         rng = random.Random(seed)
         self.transport, self.key, self.timing, self.clock = transport, key, timing, clock
