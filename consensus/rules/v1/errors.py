@@ -125,7 +125,7 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.AdminActionProhibitedDuringWeightsWindow: "the subnet's epoch is too near",
     ErrorCode.TempoOutOfBounds: "the tempo is outside its bounds",
     ErrorCode.FaucetDisabled: "this network has no faucet",
-    ErrorCode.FaucetLimitReached: "the account holds as much as the faucet gives already",
+    ErrorCode.FaucetLimitReached: "the account holds as much as the faucet gives, or the supply is used up",
 }
 """One line for the person reading; never committed."""
 

@@ -28,7 +28,7 @@ from .schema import (
     NEURON_STRIDE,
     all_columns,
 )
-from .stakes import ROOT, position_key, stake_key
+from .stakes import MAX_SUPPLY, ROOT, position_key, stake_key
 from .subnets import open_mechanisms, open_subnet_rows
 from .weights import write_row
 
@@ -120,6 +120,8 @@ def _write_subnet(state: State, subnet: SubnetSpec) -> None:
     _require(chosen.max_allowed_uids <= NEURON_STRIDE, f"{where}: max_allowed_uids is above {NEURON_STRIDE}")
     _require(chosen.bonds_moving_average <= 1_000_000, f"{where}: bonds_moving_average is above 1000000")
     _require(chosen.alpha_low <= chosen.alpha_high, f"{where}: alpha_low is above alpha_high")
+    _require(chosen.immune_owner_uids_limit >= 1, f"{where}: immune_owner_uids_limit is 0, its owner could be replaced")
+    _require(subnet.emission_per_block <= MAX_SUPPLY, f"{where}: emission_per_block is above the token's supply")
     open_subnet_rows(state, netuid)
     for entry in SUBNET:
         state.write(f"subnets/{entry.name}", netuid, int(getattr(chosen, entry.name)))

@@ -22,6 +22,11 @@ ROOT: Final = 0
 """Netuid of the root subnet, whose stake is TAO."""
 
 
+MAX_SUPPLY: Final = 21_000_000 * 10**9
+"""Cap of TAO and of every subnet's token in their units of 1e-9 (DTAO section 1). Emission and the faucet stop there,
+which keeps every sum of stakes far below 2^63."""
+
+
 def stake_key(netuid: int, hotkey: bytes) -> bytes:
     """Key of `stakes`."""
     return netuid.to_bytes(2, "big") + hotkey

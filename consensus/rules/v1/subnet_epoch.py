@@ -18,7 +18,7 @@ from .events import EventKind, event
 from .neurons import hotkeys_of, neuron_array, owners_of, uid_of
 from .schedule import process_slots
 from .schema import NEURON_STRIDE
-from .stakes import ROOT, credit_owners, stake_key
+from .stakes import MAX_SUPPLY, ROOT, credit_owners, stake_key
 from .subnets import (
     global_parameter,
     mechanism_split,
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 
 def accrue_emission(state: State) -> None:
-    """Add one block's emission to what each subnet has pending (YUMA 7.1, step 2)."""
-    per_block = state.array("subnets/emission_per_block")
-    if not per_block.any():
+    """Add one block's emission to what each subnet has pending, up to the token's cap (YUMA 7.1, step 2)."""
+    wanted = state.array("subnets/emission_per_block")
+    if not wanted.any():
         return
+    per_block = np.where(state.array("subnets/alpha_issuance") + wanted <= np.uint64(MAX_SUPPLY), wanted, np.uint64(0))
     everything = slice(0, len(per_block))
     for column in ("subnets/pending_emission", "subnets/alpha_issuance"):
         state.write(column, everything, state.array(column) + per_block)

@@ -4,6 +4,7 @@ import pytest
 from dev_chain import PEOPLE, DevChain, account, check_conservation, dev_spec, event_names
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.balances import free_balance
+from yumad.consensus.rules.v1.stakes import MAX_SUPPLY
 from yumad.consensus.types import InvalidError, Rao
 
 ED = 500
@@ -119,6 +120,14 @@ def test_faucet_gives_to_an_account_with_nothing_and_refuses_one_that_has_enough
     check_conservation(chain)
     with pytest.raises(InvalidError, match="FaucetLimitReached"):
         chain.send("newcomer", "balances.faucet")
+
+
+def test_faucet_stops_at_the_supply() -> None:
+    chain = DevChain(dev_spec(balances=((account("alice"), Rao(MAX_SUPPLY - 1000 * TAO)),)))
+    for n in range(5):
+        chain.send(f"newcomer-{n}", "balances.faucet")
+    with pytest.raises(InvalidError, match="FaucetLimitReached"):
+        chain.send("newcomer-5", "balances.faucet")
 
 
 def test_faucet_on_a_network_without_one_makes_the_block_invalid() -> None:

@@ -7,7 +7,7 @@ import pytest
 from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.neurons import neuron_array
-from yumad.consensus.rules.v1.stakes import hotkey_stake
+from yumad.consensus.rules.v1.stakes import MAX_SUPPLY, hotkey_stake
 from yumad.consensus.rules.v1.subnet_epoch import epoch_inputs, run_due_epochs
 from yumad.consensus.rules.v1.weights import read_rows
 from yumad.consensus.rules.v1.yuma.mechanisms import run_mechanisms
@@ -145,6 +145,17 @@ def test_epoch_undone_leaves_the_state_as_it_was() -> None:
     assert chain.state.root() != root
     chain.state.rollback(mark)
     assert chain.state.root() == root
+
+
+def test_emission_stops_at_the_supply_of_the_token() -> None:
+    rich = (replace(subnet().neurons[0], stake=Rao(MAX_SUPPLY - 3 * TAO)), *subnet().neurons[1:3])
+    stake = sum(neuron.stake for neuron in rich)
+    chain = DevChain(dev_spec(subnets=(replace(subnet(), neurons=rich),)))
+    chain.skip(9)
+    assert chain.state.read("subnets/alpha_issuance", 1) == stake
+    chain = DevChain(dev_spec(subnets=(replace(subnet(), neurons=rich[:1]),)))
+    chain.skip(9)
+    assert chain.state.read("subnets/pending_emission", 1) == 3 * TAO
 
 
 def test_emission_is_what_the_spec_says_per_block() -> None:

@@ -69,6 +69,8 @@ def test_genesis_state_loaded_from_its_chunks_executes_the_same_blocks() -> None
         ({"parameters": replace(DEV.parameters, max_mechanism_count=17)}, "max_mechanism_count is 17"),
         ({"subnets": (subnet({"bonds_moving_average": 1_000_001}),)}, "bonds_moving_average"),
         ({"subnets": (subnet({"alpha_low": 60_000}),)}, "alpha_low"),
+        ({"subnets": (subnet({"immune_owner_uids_limit": 0}),)}, "immune_owner_uids_limit"),
+        ({"subnets": (subnet(emission_per_block=Rao(10**17)),)}, "emission_per_block"),
     ],
 )
 def test_genesis_refuses_parameters_the_rules_cannot_run_with(fields: dict[str, object], text: str) -> None:

@@ -9,6 +9,7 @@ from ...interface import BlockContext, Event
 from ..balances import credit, free_balance, transfer
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
+from ..stakes import MAX_SUPPLY
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def _transfer_all(state: State, ctx: BlockContext, signer: AccountId, args: Argu
 def _check_faucet(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> None:
     if ctx.spec.faucet_amount == 0:
         raise CallError(ErrorCode.FaucetDisabled)
-    if free_balance(state, signer) >= ctx.spec.faucet_amount:
+    supply = int(state.read("chain/issuance", 0)) + ctx.spec.faucet_amount
+    if free_balance(state, signer) >= ctx.spec.faucet_amount or supply > MAX_SUPPLY:
         raise CallError(ErrorCode.FaucetLimitReached)
 
 
