@@ -40,8 +40,11 @@ if TYPE_CHECKING:
 _PULLERS: Final = 4
 """Announcements pulled at one time."""
 
-_PULL_DELAYS: Final = (0.0, 0.3, 1.0)
+_PULL_DELAYS: Final = (0.0, 0.15, 0.3, 0.6, 1.2, 2.4)
 """Seconds before each try: a relay passes an announcement on before it has pulled the transaction itself."""
+
+_EVERY_THIRD: Final = 3
+"""Of the tries, every third goes to another peer than the announcer."""
 
 
 class Gossip:
@@ -150,11 +153,12 @@ class Gossip:
             await self._pull(await self.validators.announcements.get())
 
     async def _pull(self, announcement: Announcement) -> None:
-        """Fetch announced transactions: from the announcer, then from others that should have them by now."""
+        """Fetch announced transactions: from the announcer, now and then from others that may have them by now."""
         missing = dict.fromkeys(announcement.hashes)
-        others = [peer for peer in self._transport.connected() if peer != announcement.sender]
-        for delay, peer in zip(_PULL_DELAYS, [announcement.sender, *others], strict=False):
+        for number, delay in enumerate(_PULL_DELAYS, start=1):
             await trio.sleep(delay)
+            others = [peer for peer in self._transport.connected() if peer != announcement.sender]
+            peer = others[number % len(others)] if others and number % _EVERY_THIRD == 0 else announcement.sender
             try:
                 got = await self._client.request(peer, TRANSACTIONS, TransactionsRequest(tuple(missing)))
             except RequestError as error:
