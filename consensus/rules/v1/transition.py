@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,26 @@ class BlockExecution:
         )
         self._transactions.append(outcome)
         return outcome
+
+    def try_to_include(self, prepared: Prepared) -> str | None:
+        """Step 3 for a builder: None, or why the transaction stays out, with state and budget untouched.
+
+        A call whose code raises would raise at every voter too. It stays out of the block instead of keeping its leader
+        from building one (CHAIN 6.4).
+        """
+        mark, budget = self.state.begin(), replace(self._budget)
+        try:
+            self.include(prepared)
+        except InvalidError as error:
+            refusal = error.code
+        except Exception:
+            refusal = "raised"
+        else:
+            self.state.commit(mark)
+            return None
+        self.state.rollback(mark)
+        self._budget = budget
+        return refusal
 
     def finish(self) -> BlockOutcome:
         """Steps 4 and 5."""
@@ -213,13 +234,12 @@ def _include_all(
         current: Prepared | None = first
         while current is not None:
             transaction = current.transaction
-            try:
-                block.include(current)
-            except InvalidError as error:
-                if error.code == "bad_nonce":
-                    waiting.setdefault((transaction.signer, transaction.nonce), current)
-                else:
-                    skipped.append((current.hash, error.code))
+            refusal = block.try_to_include(current)
+            if refusal == "bad_nonce":
+                waiting.setdefault((transaction.signer, transaction.nonce), current)
+                break
+            if refusal is not None:
+                skipped.append((current.hash, refusal))
                 break
             included.append(current.data)
             current = waiting.pop((transaction.signer, transaction.nonce + 1), None)

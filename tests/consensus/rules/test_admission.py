@@ -7,6 +7,8 @@ from dev_chain import DevChain, account, check_conservation, dev_spec, packed
 from yumad.consensus import cbor
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.profiles import TAO
+from yumad.consensus.rules.interface import Event
+from yumad.consensus.rules.v1 import execution
 from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.budgets import (
     BLOCK_WEIGHT,
@@ -16,6 +18,9 @@ from yumad.consensus.rules.v1.budgets import (
     Budget,
     transaction_weight,
 )
+from yumad.consensus.rules.v1.calls.call import Call
+from yumad.consensus.rules.v1.calls.table import call_named, call_numbered
+from yumad.consensus.state.state import State
 from yumad.consensus.transaction import (
     MORTALITY,
     TransactionDomain,
@@ -283,3 +288,49 @@ def test_amount_at_the_end_of_64_bits_overflows_as_a_failed_call() -> None:
     chain.state.commit(mark)
     assert chain.attempt("alice", TRANSFER, account("bob"), 10) == "Overflow"
     assert Rao(0) < chain.outcomes[-1].fees
+
+
+# --- calls whose code is wrong ----------------------------------------------------------------------------------------
+
+
+def break_call(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Make a call write something and then raise, as a bug would."""
+    broken = call_named(name)
+    assert broken is not None
+
+    def execute_wrongly(state: State, *_: object) -> list[Event]:
+        state.write("chain/burned", 0, 12_345)
+        raise RuntimeError("a bug")
+
+    wrong = replace(broken, execute=execute_wrongly)
+
+    def found(number: int) -> Call | None:
+        return wrong if number == wrong.number else call_numbered(number)
+
+    monkeypatch.setattr(execution, "call_numbered", found)
+
+
+def test_call_that_raises_leaves_the_builder_a_valid_block_without_it(
+    chain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_call(monkeypatch, "balances.transfer_all")
+    poison = chain.sign("alice", "balances.transfer_all", account("bob"), True)
+    body, outcome, skipped = chain.selected(poison, transfer(chain, "bob"))
+    assert [reason for _, reason in skipped] == ["raised"]
+    assert len(body.transactions) == 1
+    assert chain.state.read("chain/burned", 0) == 0
+    check_conservation(chain)
+    follower = DevChain()
+    assert follower.block(*body.transactions) == outcome
+    assert follower.state.root() == chain.state.root()
+
+
+def test_call_that_raises_in_a_block_raises_and_the_state_can_be_rolled_back(
+    chain: DevChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_call(monkeypatch, "balances.transfer_all")
+    root = chain.state.root()
+    with pytest.raises(RuntimeError):
+        chain.send("alice", "balances.transfer_all", account("bob"), True)
+    assert chain.state.root() == root
+    chain.skip(2)
