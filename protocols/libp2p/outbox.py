@@ -28,7 +28,8 @@ class Outbox:
 
     def __init__(self) -> None:
         self._control: deque[bytes] = deque()
-        self._messages: deque[bytes] = deque()
+        self._messages: dict[bytes, bytes] = {}
+        """Id -> frame, in order."""
         self._bytes = 0
         self.overflown = False
         """True when the peer left too much control unread; the stream must be given up then."""
@@ -43,14 +44,23 @@ class Outbox:
             self._control.append(frame)
         self._reader.unpark()
 
-    def put_message(self, frame: bytes) -> bool:
+    def put_message(self, identifier: bytes, frame: bytes) -> bool:
         """Queue a message; False when there is no room."""
+        if identifier in self._messages:
+            return True
         if self._bytes + len(frame) > OUTBOX_BYTES or len(self._messages) >= OUTBOX_MESSAGES:
             return False
-        self._messages.append(frame)
+        self._messages[identifier] = frame
         self._bytes += len(frame)
         self._reader.unpark()
         return True
+
+    def cancel(self, identifier: bytes) -> None:
+        """The peer has that message already: do not send it if it still waits."""
+        frame = self._messages.pop(identifier, None)
+        if frame is not None:
+            self._bytes -= len(frame)
+            self._room.unpark_all()
 
     async def wait_paced(self) -> None:
         """Wait until a publisher may add to it, or it is closed."""
@@ -63,7 +73,7 @@ class Outbox:
             if self._control:
                 return self._control.popleft()
             if self._messages:
-                frame = self._messages.popleft()
+                frame = self._messages.pop(next(iter(self._messages)))
                 self._bytes -= len(frame)
                 self._room.unpark_all()
                 return frame

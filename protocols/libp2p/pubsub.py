@@ -164,7 +164,7 @@ class Pubsub:
     def _spread(self, identifier: bytes, topic: str, frame: bytes, receivers: list[PeerId]) -> None:
         for peer in receivers:
             outbox = self._outboxes.get(peer)
-            if outbox is None or not outbox.put_message(frame):
+            if outbox is None or not outbox.put_message(identifier, frame):
                 self._counters.drop("gossip outbox full")
                 self.mesh.lost(peer, identifier, topic)
 
@@ -303,7 +303,14 @@ class Pubsub:
         for topic, backoff in rpc.prune:
             self.mesh.pruned(peer, topic, backoff, now)
         self.mesh.unwanted(peer, rpc.idontwant)
+        self._cancel_unwanted(peer, rpc.idontwant)
         self._flush()
+
+    def _cancel_unwanted(self, peer: PeerId, identifiers: list[bytes]) -> None:
+        outbox = self._outboxes.get(peer)
+        if outbox is not None:
+            for identifier in identifiers:
+                outbox.cancel(identifier)
 
     def _remember_early(self, peer: PeerId, rpc: Rpc) -> None:
         if peer not in self._links:

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 from yumad.protocols.libp2p.counters import Counters
+from yumad.protocols.libp2p.message_cache import message_id
 from yumad.protocols.libp2p.outbox import CONTROL_FRAMES, OUTBOX_BYTES, Outbox
 from yumad.protocols.libp2p.pubsub import MESHSUB, PACE_SECONDS, Pubsub
 from yumad.protocols.libp2p.rpc import Rpc, decode_rpc, encode_frame
@@ -25,6 +26,7 @@ class FakeStream:
         self.peer = peer
         self.frames: list[bytes] = []
         self.hang = False
+        self.slow = 0.0
         self.broken = False
         self.was_reset = False
         self.incoming_send, self.incoming = trio.open_memory_channel[bytes](100)
@@ -34,6 +36,7 @@ class FakeStream:
         await trio.lowlevel.checkpoint()
         if self.hang:
             await trio.sleep_forever()
+        await trio.sleep(self.slow)
         if self.broken:
             raise StreamClosed("broken")
         self.frames.append(data)
@@ -230,17 +233,35 @@ async def test_message_seen_from_the_mesh_is_not_published_again(autojump_clock)
         nursery.cancel_scope.cancel()
 
 
+async def test_message_the_peer_reports_to_have_is_not_sent_from_the_queue(autojump_clock) -> None:
+    setup = Setup()
+    async with trio.open_nursery() as nursery:
+        setup.pubsub.start(nursery)
+        stream = await setup.connect(nursery, A)
+        stream.slow = 1.0
+        for data in (b"1", b"2", b"3"):
+            await setup.pubsub.publish(TOPIC, data)
+        await trio.sleep(0.5)  # the first is being written, the others wait
+        setup.pubsub._take_rpc(A, Rpc(idontwant=[message_id(TOPIC, b"2")]))
+        await trio.sleep(10)
+        assert [data for rpc in _rpcs(stream) for _, data in rpc.messages] == [b"1", b"3"]
+        nursery.cancel_scope.cancel()
+
+
 def test_versions_spoken_are_the_ones_without_extensions() -> None:
     assert MESHSUB == ("/meshsub/1.2.0", "/meshsub/1.1.0", "/meshsub/1.0.0")
 
 
 async def test_outbox_gives_control_first_and_bounds_bytes() -> None:
     outbox = Outbox()
-    assert outbox.put_message(b"m1")
+    assert outbox.put_message(b"1", b"m1")
     outbox.put_control(b"c1")
-    assert outbox.put_message(b"m2")
+    assert outbox.put_message(b"2", b"m2")
     assert [await outbox.next() for _ in range(3)] == [b"c1", b"m1", b"m2"]
-    assert outbox.put_message(bytes(OUTBOX_BYTES))
-    assert not outbox.put_message(b"x")
+    assert outbox.put_message(b"3", bytes(OUTBOX_BYTES))
+    assert not outbox.put_message(b"4", b"x")
+    outbox.cancel(b"3")
+    assert outbox.put_message(b"4", b"x")
+    assert await outbox.next() == b"x"
     outbox.close()
     assert await outbox.next() is None

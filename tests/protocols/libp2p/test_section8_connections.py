@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket as stdlib_socket
 from typing import Any
 
 import pytest
@@ -175,6 +176,35 @@ async def test_reconnector_finds_a_peer_that_starts_late_and_one_that_restarts()
         await eventually(lambda: ours.connected() == ())
         async with running(make_transport(2, listen=[address])):
             await eventually(lambda: ours.connected() == (late.local_peer,))
+
+
+@pytest.mark.parametrize(
+    ("listen", "dial"),
+    [
+        ("/ip6/::1/tcp/0", "/ip6/::1/tcp/{port}/p2p/{peer}"),
+        (LOOPBACK, "/dns4/localhost/tcp/{port}/p2p/{peer}"),
+        ("/ip4/0.0.0.0/tcp/0", "/ip4/127.0.0.1/tcp/{port}/p2p/{peer}"),
+    ],
+)
+async def test_every_kind_of_address_is_listened_on_and_dialed(listen: str, dial: str) -> None:
+    ours, target = make_transport(1), make_transport(2, listen=[listen])
+    target.set_stream_handler("/echo", echo)
+    if listen.startswith("/ip6/") and not _has_ipv6_loopback():
+        pytest.skip("this machine has no IPv6 loopback")
+    async with running(ours, target):
+        port = target.addresses()[0].split("/")[4]
+        assert await ours.dial(dial.format(port=port, peer=target.local_peer)) == target.local_peer
+        remote = ours.remote_address(target.local_peer)
+        assert remote == dial.format(port=port, peer="").removesuffix("/p2p/")
+
+
+def _has_ipv6_loopback() -> bool:
+    try:
+        with stdlib_socket.socket(stdlib_socket.AF_INET6) as probing:
+            probing.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 async def test_dial_reports_why_it_failed() -> None:

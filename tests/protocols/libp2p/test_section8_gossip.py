@@ -113,7 +113,7 @@ async def test_lost_message_is_offered_again_and_arrives(monkeypatch) -> None:
         await ours.dial(other.addresses()[0])
         await eventually(lambda: ours.mesh_peers(TOPIC) != ())
         outbox = ours._pubsub._outboxes[other.local_peer]
-        monkeypatch.setattr(outbox, "put_message", lambda frame: False)
+        monkeypatch.setattr(outbox, "put_message", lambda identifier, frame: False)
         await ours.publish(TOPIC, b"dropped on the way")
         assert ours.stats().dropped["gossip outbox full"] == 1
         monkeypatch.undo()
