@@ -49,6 +49,7 @@ class State:
         "_journal",
         "_journal_base",
         "_journal_bytes",
+        "_lent",
         "_names",
         "_readonly",
         "_scopes",
@@ -65,6 +66,8 @@ class State:
         self._journal_bytes = 0
         self._scopes: list[Mark] = []
         self._tables: dict[str, Any] = {}
+        self._lent: dict[str, Any] = {}
+        """Tables of the state that this is a view of, whose keys are the same here: their indexes can be shared."""
         self._readonly = False
         for spec in columns:
             self.add_column(spec)
@@ -381,7 +384,7 @@ class State:
         for name, table in self._tables.items():
             key = f"{name}/key"
             if past._columns.get(key) is self._columns.get(key) is not None:
-                past._tables[name] = table.for_view(past)
+                past._lent[name] = table
         return past
 
     # --- tables -------------------------------------------------------------------------------------------------------
@@ -404,7 +407,8 @@ class State:
     def _table(self, name: str, kind: Callable[[State, str], Any]) -> Any:
         table = self._tables.get(name)
         if table is None:
-            table = self._tables[name] = kind(self, name)
+            lent = self._lent.get(name)
+            table = self._tables[name] = kind(self, name) if lent is None else lent.for_view(self)
         return table
 
     def _forget_table(self, column: str) -> None:
