@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .output import Exit, print_json, print_table, reporting, usage_error
 
 if TYPE_CHECKING:
+    from ...consensus.chain_spec import ChainSpec
     from ..swarm import Swarm
 
 
@@ -38,7 +39,7 @@ def swarm(
 
         from ..swarm import Swarm, SwarmPlan
 
-        chain = _spec(spec, profile, slot)
+        chain = swarm_chain(spec, profile, slot)
         if base is not None and base.exists() and any(base.iterdir()):
             raise usage_error(f"{base} is not empty", remedy="name a new folder: a swarm is a new chain")
         folder = base or Path(tempfile.mkdtemp(prefix="yumad-swarm-"))
@@ -52,7 +53,8 @@ def swarm(
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _spec(spec: Path | None, profile: str, slot: float | None) -> Any:
+def swarm_chain(spec: Path | None, profile: str, slot: float | None) -> ChainSpec:
+    """The spec a swarm starts from: the one in a file, or the made one of a profile; always with a fresh salt."""
     from dataclasses import replace
 
     from ...consensus.types import Micros
