@@ -1,5 +1,7 @@
 """Authorities through the chain: keys, heartbeats, participation, evidence, seeds and the boundary (CHAIN 1.3, 6.4)."""
 
+from dataclasses import replace
+
 import pytest
 from dev_chain import (
     AUTHORITIES,
@@ -11,6 +13,7 @@ from dev_chain import (
     event_names,
 )
 from yumad.consensus.authority import Authority, AuthoritySet, era_seed
+from yumad.consensus.block import EMPTY_BODY
 from yumad.consensus.chain_spec_authorities import possession_digest
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.evidence import Evidence, make_evidence
@@ -18,7 +21,7 @@ from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.era_sets import read_era_set
 from yumad.consensus.rules.v1.stakes import hotkey_stake
 from yumad.consensus.statement import Kind, Statement, nullify
-from yumad.consensus.types import AuthorityKey, Era, Hash32, InvalidError, Rao, View
+from yumad.consensus.types import AccountId, AuthorityKey, Era, Hash32, InvalidError, Rao, View
 
 EVERYBODY = tuple(range(AUTHORITIES))
 
@@ -458,3 +461,57 @@ def test_set_of_a_restart_file_takes_over_the_running_era() -> None:
     assert kept[0] == chain.authorities
     run_era(chain, 0, 1)
     assert sorted(keys(chain)) == sorted(key_of(n) for n in (0, 1))
+
+
+def test_member_without_hotkey_cannot_be_punished_and_carries_no_bond_into_a_kept_set() -> None:
+    chain = DevChain(dev_spec(min_authority_weight=Rao(1000 * TAO), stakes=heavy_stakes()))
+    chain.skip(3)
+    stranger = Authority(AuthorityKey(dev_keypair("new/vote").public_key), 7)
+    chain.authorities = AuthoritySet((stranger,), Hash32(bytes([9] * 32)))
+    chain.proposer = 0
+    chain.skip(1)
+    pair = [
+        chain.vote(0, Statement(Kind.NOTARIZE, Era(0), View(1), View(0), Hash32(bytes([n] * 32)))) for n in (1, 2)
+    ]
+    with pytest.raises(InvalidError, match="no hotkey that could be punished"):
+        chain.block(evidence=[make_evidence(*pair)])
+    jail_everybody(chain)
+    run_era(chain)
+    assert keys(chain) == [stranger.key]  # nobody qualifies, so the present set stays
+
+
+def heavy_stakes() -> tuple[tuple[AccountId, AccountId, Rao], ...]:
+    return tuple((hotkey, coldkey, Rao(stake * 100)) for hotkey, coldkey, stake in dev_spec().stakes)
+
+
+def jail_everybody(chain: DevChain) -> None:
+    mark = chain.state.begin()
+    for row in range(AUTHORITIES):
+        chain.state.write("authorities/jailed_until", row, 1000)
+    chain.state.commit(mark)
+
+
+def test_fifth_piece_of_evidence_makes_the_block_invalid(chain: DevChain) -> None:
+    pieces = [double_vote(chain, n % 4, view=n + 1) for n in range(5)]
+    with pytest.raises(InvalidError, match="5 pieces of evidence"):
+        chain.block(evidence=pieces)
+
+
+def test_builder_stops_at_four_pieces_of_evidence() -> None:
+    chain = bigger_chain()
+    pieces = [double_vote(chain, n) for n in range(4)]
+    body, _, _ = chain.selected(evidence=[*pieces, double_vote(chain, 0, view=9)])
+    assert body.evidence == tuple(pieces)
+
+
+def test_proposer_outside_the_set_makes_the_block_invalid(chain: DevChain) -> None:
+    context = replace(chain.context(), proposer_index=4)
+    with pytest.raises(InvalidError, match="proposer 4 of 4"):
+        chain.rules.apply_block(chain.state, context, EMPTY_BODY)
+
+
+def test_genesis_set_is_the_one_the_rules_name(chain: DevChain) -> None:
+    assert chain.rules.genesis_authorities(chain.spec, chain.genesis) == chain.authorities
+    kept = read_era_set(chain.state, 0)
+    assert kept is not None
+    assert kept[0] == chain.authorities

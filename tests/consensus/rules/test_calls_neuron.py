@@ -3,7 +3,7 @@
 import pytest
 from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
 from yumad.consensus.profiles import TAO
-from yumad.consensus.rules.v1.neurons import hotkey_of, uid_of
+from yumad.consensus.rules.v1.neurons import hotkey_of, immortal_uids, uid_of
 from yumad.consensus.rules.v1.subnets import clamp_burn, decay_factor, q32_product
 from yumad.consensus.rules.v1.weights import read_row
 from yumad.consensus.types import Rao
@@ -121,3 +121,12 @@ def test_replacement_clears_the_row_and_zeroes_weights_on_the_slot_in_place() ->
     assert read_row(chain.state, "sn/1/0", "weight", 0) == [(3, 16384), (1, 0), (2, 65535)]
     assert read_row(chain.state, "sn/1/0", "weight", 1) == []
     assert not chain.state.read("neurons/permit", 257)
+
+
+def test_owner_hotkey_is_kept_even_when_older_ones_of_the_owner_take_its_place() -> None:
+    chosen = {"max_allowed_uids": 4, "immunity_period": 0, "min_non_immune_uids": 0, "immune_owner_uids_limit": 2}
+    base = subnet(chosen, owner_hotkey=account("neuron-3"))
+    chain = DevChain(dev_spec(subnets=(base,)))
+    assert immortal_uids(chain.state, 1) == [3, 0]
+    assert chain.attempt("bob", "neuron.burned_register", 1, account("miner")) == "ok"
+    assert uid_of(chain.state, 1, account("miner")) == 1

@@ -1,10 +1,14 @@
 """Stake as a plain balance, hotkey ownership, and the bond of authorities (DTAO 6.4, CHAIN 1.3)."""
 
+from dataclasses import replace
+
 import pytest
-from dev_chain import DevChain, account, check_conservation, event_names
+from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, subnet
+from yumad.consensus.chain_spec_parameters import FeeSchedule
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.stakes import hotkey_owner, hotkey_stake, position
+from yumad.consensus.types import Rao
 
 HOT = account("neuron-1")
 
@@ -99,3 +103,12 @@ def test_bond_ends_when_the_authority_has_been_out_of_the_set_for_the_unbonding_
         expected = "AuthorityBonded" if era <= 2 else "ok"  # last sat in era 0, unbond_eras is 2
         assert chain.attempt("authority-1/cold", "stake.remove_stake", hot, 0, 50 * TAO) == expected, era
         chain.skip_to((era + 1) * chain.spec.era_blocks)
+
+
+def test_position_too_small_to_keep_an_account_alive_stays_where_fees_are_nothing() -> None:
+    tiny = (*subnet().neurons[:1], replace(subnet().neurons[1], coldkey=account("pauper"), stake=Rao(499)))
+    spec = dev_spec(fees=FeeSchedule(Rao(0), Rao(0)), subnets=(replace(subnet(), neurons=tiny),))
+    chain = DevChain(spec)
+    chain.send("bob", "stake.add_stake", account("neuron-0"), 1, TAO)
+    assert chain.attempt("pauper", "stake.remove_stake", account("neuron-1"), 1, TAO) == "ExistentialDeposit"
+    check_conservation(chain)

@@ -57,10 +57,7 @@ def _check_authority(state: State, ctx: BlockContext, args: Arguments) -> None:
     ascending = all(left < right for left, right in pairwise(keys))
     if not ctx.spec.admin_keys or not known or not ascending or len(keys) < ctx.spec.admin_threshold:
         raise CallError(ErrorCode.BadOrigin)
-    try:
-        message = order_digest(ctx.genesis_hash, number, values, admin_nonce, valid_until)
-    except TypeError as error:
-        raise CallError(ErrorCode.AdminArgumentsMalformed) from error
+    message = order_digest(ctx.genesis_hash, number, values, admin_nonce, valid_until)
     if not all(verify(key, message, signature) for key, signature in signatures):
         raise CallError(ErrorCode.BadOrigin)
 
