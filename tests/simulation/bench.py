@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from yumad.consensus.authority import Authority, AuthoritySet
 from yumad.consensus.certificate import Certificate
 from yumad.consensus.effects import (
+    BlockArrived,
     BlockExecuted,
     BlockRef,
     CastVote,
@@ -168,6 +169,11 @@ class Bench:
         indices = tuple(range(len(self.authorities.members)) if signers is None else signers)
         return Certificate(self.statement(kind, view, parent_view, header), indices, (SIGNATURE,) * len(indices))
 
+    def certificate_of(self, era: int, kind: Kind, view: int, parent_view: int, name: Hash32) -> Certificate:
+        """A certificate of another era than the engine's."""
+        certificate = self.certificate(kind, view, parent_view, name)
+        return replace(certificate, statement=replace(certificate.statement, era=Era(era)))
+
     def certified(self, kind: Kind, view: int, parent_view: int = 0, header: Any = None) -> CertificateSeen:
         """The certificate as an event."""
         return CertificateSeen(self.certificate(kind, view, parent_view, header))
@@ -187,9 +193,11 @@ class Bench:
         parent = parent or self.engine.finalised
         self.now = max(self.now, self.timing.start_of(parent.slot + 1) + 1)
         header = self.block(view, parent, **changes)
-        effects = self.feed(self.proposal(view, parent_view, header))
-        effects += self.feed(BlockExecuted(block_hash(header)))
-        effects += self.feed(self.certified(Kind.NOTARIZE, view, parent_view, header))
+        effects = []
+        if self.leader(view) != self.own:  # an own proposal that this process did not make would be a second signer's
+            effects += self.feed(self.proposal(view, parent_view, header))
+            effects += self.feed(BlockExecuted(block_hash(header)))
+        effects += self.feed(self.certified(Kind.NOTARIZE, view, parent_view, header), BlockArrived(header))
         effects += self.feed(BlockExecuted(block_hash(header)))
         self.effects = effects
         return header
@@ -201,6 +209,11 @@ class Bench:
         self.effects = effects + self.feed(self.certified(Kind.FINALIZE, view, parent_view, header))
         assert self.of(Finalise), "the block became final"
         return header
+
+    def finalise_after_gap(self) -> Header:
+        """View 1 is nullified, the block of view 2 stands on the opening and is final."""
+        self.feed(self.certified(Kind.NULLIFY, 1))
+        return self.finalise(2, 0)
 
 
 def _set_in_which(members: tuple[Authority, ...], own: int | None, leads: tuple[int, ...]) -> AuthoritySet:
