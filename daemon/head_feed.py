@@ -54,7 +54,9 @@ class HeadFeed:
         self.dropped = 0
         """Subscribers that were too slow."""
 
-    def __len__(self) -> int:
+    @property
+    def subscribers(self) -> int:
+        """How many listen."""
         return len(self._subscribers)
 
     def publish(self, news: HeadNews) -> None:

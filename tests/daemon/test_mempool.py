@@ -214,9 +214,7 @@ def test_signature_checked_by_gossip_for_another_domain_is_checked_again(pool: M
     assert pool.admit(forged, verified_for=OTHER_DOMAIN).code == "bad_signature"
 
 
-def test_refused_hashes_are_bounded_and_forgotten_with_the_era(
-    pool: Mempool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refused_hashes_are_bounded_and_forgotten_with_the_era(pool: Mempool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yumad.daemon.mempool.MAX_REJECTED", 3)
     refused = [signed(0, [DEST, -1 - number]) for number in range(4)]
     for data in refused:

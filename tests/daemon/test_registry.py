@@ -67,8 +67,16 @@ async def test_block_is_found_by_height_hash_head_and_final(peer: SmallPeer) -> 
     assert answers[0]["header"]["height"] == 1
 
 
-@pytest.mark.parametrize(("at", "error"), [("0", NotFoundError), ("9", NotFoundError), ("nowhere", ArgumentError),
-                                           ("-1", ArgumentError), ("", ArgumentError)])
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [
+        ("0", NotFoundError),
+        ("9", NotFoundError),
+        ("nowhere", ArgumentError),
+        ("-1", ArgumentError),
+        ("", ArgumentError),
+    ],
+)
 async def test_block_that_is_not_there_or_named_wrongly_is_an_error(
     peer: SmallPeer, at: str, error: type[YumadError]
 ) -> None:
@@ -108,8 +116,12 @@ async def test_transaction_that_fails_shows_the_errors_name(peer: SmallPeer) -> 
 
 @pytest.mark.parametrize(
     ("change", "code"),
-    [({"nonce": 16}, "nonce_too_far"), ({"valid_until": 0}, "expired"), ({"valid_until": 9999}, "future"),
-     ({"signer": "nobody"}, "cannot_pay")],
+    [
+        ({"nonce": 16}, "nonce_too_far"),
+        ({"valid_until": 0}, "expired"),
+        ({"valid_until": 9999}, "future"),
+        ({"signer": "nobody"}, "cannot_pay"),
+    ],
 )
 async def test_transaction_that_is_refused_says_why_and_what_to_do(
     peer: SmallPeer, change: dict[str, Any], code: str

@@ -77,9 +77,7 @@ def test_first_difference_of_each_field_is_reported(epoch_bodies: list[Body], wr
 
 
 @pytest.mark.parametrize("field", ["active", "emission", "stake", "bonds", "inherited_alpha", "inherited_tao"])
-def test_every_field_of_the_result_is_compared(
-    epoch_bodies: list[Body], write: Callable[..., str], field: str
-) -> None:
+def test_every_field_of_the_result_is_compared(epoch_bodies: list[Body], write: Callable[..., str], field: str) -> None:
     def spoil(body: Body) -> None:
         old = body["out"][field][0]
         body["out"][field][0] = [[0, 7]] if field == "bonds" else (not old if isinstance(old, bool) else old + 1)
