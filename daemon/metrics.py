@@ -101,9 +101,7 @@ class _PeerCollector(Collector):
 
 def _status_metrics(status: PeerStatus) -> Iterator[Metric]:
     info = InfoMetricFamily("yumad_peer", "Who this is.")
-    info.add_metric(
-        (), {"version": status.version, "network": status.network, "genesis": status.genesis_hash.hex()}
-    )
+    info.add_metric((), {"version": status.version, "network": status.network, "genesis": status.genesis_hash.hex()})
     yield info
     own = status.own_authority
     gauges: dict[str, tuple[str, float | None]] = {
@@ -177,8 +175,6 @@ def peer_sample(peer: Peer) -> PeerSample:
     )
 
 
-async def serve_metrics(
-    address: str, peer: Peer, *, task_status: TaskStatus[int] = trio.TASK_STATUS_IGNORED
-) -> None:
+async def serve_metrics(address: str, peer: Peer, *, task_status: TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
     """Serve a peer's metrics at `host:port` until cancelled. Raises MetricsError when it cannot listen."""
     await serve_exposition(address, Metrics(lambda: peer_sample(peer)).exposition, task_status=task_status)

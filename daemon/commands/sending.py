@@ -46,9 +46,7 @@ def send_call(
     options.check()
     key = signing_key(options, call.signer, client.call("tx.context"))
     context = client.call("tx.context", account=encode_address(key.public_key))
-    domain = TransactionDomain(
-        Hash32(bytes.fromhex(context["genesis_hash"])), bytes.fromhex(context["fork_digest"])
-    )
+    domain = TransactionDomain(Hash32(bytes.fromhex(context["genesis_hash"])), bytes.fromhex(context["fork_digest"]))
     valid_until = context["height"] + valid_blocks
     transaction = sign_transaction(
         domain, key, nonce=context["nonce"], valid_until=valid_until, call=call.number, args=wire, tip=tip
