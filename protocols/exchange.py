@@ -8,6 +8,7 @@ the next frame is read, so a slow engine slows its neighbours down instead of lo
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,10 @@ DEV_EXCHANGE_TICK: Final = 0.02
 _CHOOSE_INTERVAL: Final = 0.5
 """Seconds between looks for missing neighbours."""
 
+_BEHIND_INTERVAL: Final = 5.0
+"""Seconds between two reports that one neighbour is in a later era: a claim, which costs status requests to look into.
+"""
+
 _RETRY_AFTER: Final = 5.0
 """Seconds after which a neighbour whose stream failed is tried again, unless it comes by itself."""
 
@@ -64,6 +69,8 @@ class _Session:
     repair_only: bool
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     wake: trio.Event = field(default_factory=trio.Event)
+    reported_behind: float = -math.inf
+    """When this neighbour's later era was last reported."""
 
 
 class Exchange:
@@ -265,6 +272,12 @@ class Exchange:
         except StreamClosed:
             session.scope.cancel()
 
+    def _report_behind(self, session: _Session, era: Era) -> None:
+        now = trio.current_time()
+        if now >= session.reported_behind + _BEHIND_INTERVAL:
+            session.reported_behind = now
+            self._behind(session.stream.peer, era)
+
     async def _read(self, session: _Session) -> None:
         peer = session.stream.peer
         pace = TokenBucket(Quota(MAX_FRAMES_PER_SECOND, 1), trio.current_time())
@@ -281,7 +294,7 @@ class Exchange:
                 self.counters[f"dropped_{reason}"] += count
             position = self._state.position_of(peer)
             if position is not None and position.era > self._view.era:
-                self._behind(peer, position.era)
+                self._report_behind(session, position.era)
             if received.items:
                 self._penalties.useful(peer)
                 await self._deliver(received.items, peer)

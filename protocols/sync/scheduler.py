@@ -149,7 +149,7 @@ class RangeSync:
     async def _prove_end(self, batch: Batch, peer: PeerId) -> ProvenEnd:
         """Ask for headers from the batch's end until one is certified."""
         headers: list[Header] = []
-        start, count = batch.last, BATCH_BLOCKS
+        start, count = batch.last, 1  # batches end where a certificate is kept if the block has one
         span_end = self._sets.last_provable
         previous: Hash32 | None = None
         while True:
@@ -169,7 +169,7 @@ class RangeSync:
             start = Height(headers[-1].height + 1)
             if start > span_end or len(headers) > 2 * MAX_HEADERS:
                 raise _Short(f"no certificate for height {batch.last} up to {start - 1}")
-            previous, count = block_hash(headers[-1]), MAX_HEADERS
+            previous, count = block_hash(headers[-1]), BATCH_BLOCKS if count == 1 else MAX_HEADERS
 
     async def _fetch_blocks(self, batch: Batch, peer: PeerId) -> list[Block]:
         """All blocks of the batch from one peer, in as many requests as its replies need."""

@@ -182,3 +182,25 @@ async def test_hostile_stream_ends_alone_and_is_scored(autojump_clock: MockClock
         nodes[0].exchange.offer(authorities.sign(0, statement(Kind.NULLIFY, 1)))
         await trio.sleep(1)
         assert len(nodes[1].items()) == 1
+
+
+async def test_laggard_of_the_previous_digest_gets_its_boundary_and_nothing_else(autojump_clock: MockClock) -> None:
+    async with swarm(2) as (_, nodes, authorities):
+        ahead, laggard = nodes
+        boundary = authorities.certificate(statement(Kind.FINALIZE, 20))
+        ahead.view.era, ahead.view.certificates[0] = Era(1), boundary
+        ahead.view.sets[1] = authorities.set
+        laggard.view.view, laggard.view.finalised_view = View(20), View(19)
+        ahead.exchange.set_digest(b"next", DIGEST)
+        ahead.exchange.offer(authorities.sign(0, statement(Kind.NOTARIZE, 1, era=1)))
+        await trio.sleep(20)
+        assert laggard.items() == [boundary]
+        assert ahead.penalties.offences == laggard.penalties.offences == []
+        ahead.exchange.set_digest(b"next", None)
+        await trio.sleep(20)
+        assert ahead.exchange.neighbours() == laggard.exchange.neighbours() == ()
+        laggard.exchange.set_digest(b"next", DIGEST)
+        laggard.view.era, laggard.view.view, laggard.view.finalised_view = Era(1), View(1), View(0)
+        laggard.view.sets[1] = authorities.set
+        await trio.sleep(20)
+        assert len(laggard.items()) == 2
