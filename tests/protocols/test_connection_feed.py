@@ -6,7 +6,6 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
-
 from yumad.protocols.connection_feed import ConnectionFeed
 from yumad.protocols.transport import PeerConnected, PeerDisconnected, PeerId
 

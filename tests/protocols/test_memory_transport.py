@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,6 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-
 from yumad.protocols.memory_transport import LinkQuality, MemoryNetwork, MemoryTransport
 from yumad.protocols.transport import (
     MAX_GOSSIP,
@@ -164,7 +164,7 @@ async def test_gossip_line_of_peers_reaches_all_once_and_not_the_publisher(autoj
     for peer in peers:
         peer.subscribe(TOPIC, watch(peer.local_peer))
     async with running(*peers):
-        for left, right in zip(peers, peers[1:], strict=False):
+        for left, right in itertools.pairwise(peers):
             await left.dial(right.addresses()[0])
         await peers[0].dial(peers[4].addresses()[0])
         start = trio.current_time()
