@@ -137,6 +137,9 @@ REQUESTS: Final = {
 }
 """Bounds by protocol name (CHAIN 2.1)."""
 
+PACED: Final = ("era_proofs", "headers", "blocks", "blocks_by_hash", "certificates")
+"""Protocols whose quota counts what the chain makes: written for 12 s slots, multiplied on faster chains."""
+
 # --- gossip ----------------------------------------------------------------------------------------------------------
 
 INLINE_TRANSACTION: Final = 1 * KIB

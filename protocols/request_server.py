@@ -22,9 +22,12 @@ from .limits import (
     MAX_OPEN_PER_PEER,
     MAX_REPLY_BYTES,
     MAX_SERVED_STREAMS,
+    PACED,
     REPLY_TIMEOUT,
     REQUEST_TIMEOUT,
     THROTTLE_DELAY,
+    Quota,
+    RequestLimits,
 )
 from .messages import RequestProtocol
 from .names import NetworkNames
@@ -64,15 +67,19 @@ class RequestServer:
         services: Sequence[Service[Any, Any]],
         penalties: Penalties,
         *,
+        pace: int = 1,
         now: Callable[[], float] = trio.current_time,
     ) -> None:
+        """`pace` is how many times faster than one block in 12 s the chain grows: quotas that count what a chain makes
+        (`PACED`) grow with it, those in bytes do not. Without it a follower of 0.25 s slots could hardly keep up.
+        """
         self._transport = transport
         self._names = names
         self._services = tuple(services)
         self._penalties = penalties
         self._now = now
         self._open: Counter[tuple[PeerId, str]] = Counter()
-        self._quotas = {s.protocol.name: PeerBuckets(s.protocol.limits.quota) for s in self._services}
+        self._quotas = {s.protocol.name: PeerBuckets(_paced(s.protocol.limits, pace)) for s in self._services}
         self._byte_quotas = {
             s.protocol.name: PeerBuckets(s.protocol.limits.byte_quota)
             for s in self._services
@@ -174,6 +181,12 @@ class RequestServer:
             if limits.byte_quota is not None:
                 now = self._now()
                 self._byte_quotas[limits.name].of(stream.peer, now).take(len(data), now)
+
+
+def _paced(limits: RequestLimits, pace: int) -> Quota:
+    """The protocol's quota on a chain of this pace."""
+    factor = max(1, pace) if limits.name in PACED else 1
+    return Quota(limits.quota.units * factor, limits.quota.seconds)
 
 
 class _ByteBudget:

@@ -50,7 +50,7 @@ def status_of(chain: MadeChain, **fields: Any) -> Status:
 class Server:
     """A peer that answers requests from a chain."""
 
-    def __init__(self, network: MemoryNetwork, name: str, chain: MadeChain, **claims: Any) -> None:
+    def __init__(self, network: MemoryNetwork, name: str, chain: MadeChain, *, pace: int = 1, **claims: Any) -> None:
         self.transport = MemoryTransport(network, PeerId(name))
         self.chain = chain
         self.heard: list[tuple[PeerId, Status]] = []
@@ -65,7 +65,9 @@ class Server:
             FixedClock(),
             random.Random(1),
         )
-        self.server = RequestServer(self.transport, NetworkNames.of(chain.genesis), services.services(), self.penalties)
+        self.server = RequestServer(
+            self.transport, NetworkNames.of(chain.genesis), services.services(), self.penalties, pace=pace
+        )
         self.server.register()
 
     @property

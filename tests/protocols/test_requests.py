@@ -338,3 +338,23 @@ def test_iterators_are_lazy() -> None:
     assert read == []
     next(chunks)
     assert read == [1]
+
+
+async def test_faster_chain_has_wider_quotas_in_blocks(autojump_clock: MockClock) -> None:
+    network = MemoryNetwork(random.Random(1), LinkQuality(latency=0.01))
+    taken: dict[int, float] = {}
+    for pace in (1, 6):
+        server = Server(network, f"server{pace}", CHAIN, pace=pace)
+        transport = MemoryTransport(network, PeerId(f"client{pace}"))
+        client = RequestClient(transport, NAMES, RecordedPenalties())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.transport.run)
+            await nursery.start(transport.run)
+            await transport.dial(server.transport.addresses()[0])
+            start = trio.current_time()
+            for _ in range(11):
+                await client.request(server.peer, m.BLOCKS, m.BlocksRequest(Height(1), 128))
+            taken[pace] = trio.current_time() - start
+            nursery.cancel_scope.cancel()
+    assert 3 < taken[1] < 5
+    assert taken[6] < 1
