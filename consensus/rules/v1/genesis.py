@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,11 @@ from .weights import write_row
 if TYPE_CHECKING:
     from typing import Any
 
-VERSION = 1
+VERSION: Final = 1
+"""Number of these rules in headers and specs."""
+
+MOST_STAKE: Final = 1 << 62
+"""An epoch adds up TAO and a subnet's token and is defined below 2^63; a chain that reached it would stop for good."""
 
 
 def build_genesis(spec: ChainSpec) -> State:
@@ -50,6 +54,7 @@ def build_genesis(spec: ChainSpec) -> State:
         value = int(getattr(spec.parameters, entry.name))
         _require(entry.minimum <= value <= entry.maximum, f"parameter {entry.name} is {value}")
         state.write(f"global/{entry.name}", 0, value)
+    _require(spec.issuance <= MOST_STAKE, f"balances and stakes are {spec.issuance} rao, at most {MOST_STAKE}")
     state.write("chain/issuance", 0, spec.issuance)
     _write_accounts(state, spec)
     _write_hotkeys(state, spec)
@@ -136,6 +141,7 @@ def _write_subnet(state: State, subnet: SubnetSpec) -> None:
     if split:
         state.write("subnets/mechanism_split", (netuid, slice(0, len(split))), list(split))
     stake = sum(neuron.stake for neuron in subnet.neurons)
+    _require(stake <= MOST_STAKE // 2, f"{where}: stakes are {stake}, at most {MOST_STAKE // 2}")
     state.write("subnets/stake", netuid, stake)
     state.write("subnets/alpha_issuance", netuid, stake)
     _write_neurons(state, subnet)

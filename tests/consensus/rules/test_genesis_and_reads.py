@@ -69,6 +69,8 @@ def test_genesis_state_loaded_from_its_chunks_executes_the_same_blocks() -> None
         ({"parameters": replace(DEV.parameters, max_mechanism_count=17)}, "max_mechanism_count is 17"),
         ({"subnets": (subnet({"bonds_moving_average": 1_000_001}),)}, "bonds_moving_average"),
         ({"subnets": (subnet({"alpha_low": 60_000}),)}, "alpha_low"),
+        ({"balances": ((account("alice"), Rao(1 << 62)),)}, "balances and stakes"),
+        ({"subnets": (replace(subnet(), neurons=(replace(subnet().neurons[0], stake=Rao(1 << 62)),)),)}, "stakes are"),
         ({"subnets": (subnet({"immune_owner_uids_limit": 0}),)}, "immune_owner_uids_limit"),
         ({"subnets": (subnet(emission_per_block=Rao(10**17)),)}, "emission_per_block"),
     ],
@@ -95,7 +97,8 @@ def test_authorities_read_lists_every_registered_one() -> None:
     assert len(listed) == AUTHORITIES  # type: ignore[arg-type]
     assert all(entry["bonded_stake"] == entry["root_stake"] for entry in listed)  # type: ignore[union-attr]
     assert ask(DevChain(), "era_members", 0) == [
-        entry["hotkey"] for entry in sorted(listed, key=lambda entry: bytes.fromhex(entry["authority_key"]))  # type: ignore[arg-type]
+        entry["hotkey"]
+        for entry in sorted(listed, key=lambda entry: bytes.fromhex(entry["authority_key"]))  # type: ignore[arg-type]
     ]
 
 
