@@ -1,46 +1,55 @@
-"""The transport of a real peer: one libp2p host, supervised (LIBP2P sections 7 and 8, CHAIN section 7).
+"""The transport of a real peer: one py-libp2p host, hardened and supervised (LIBP2P sections 7 and 8, CHAIN section 7).
 
 TCP, Noise and yamux only; gossip with mesh 6/4/10, history 6/3, one heartbeat a second, unsigned envelopes, content
 ids, no validation cache; scores come from the caller's ledger alone. Nothing dials by itself: `reconnect` and
 discovery do.
 
-An exception that gets past the tasks' own fences ends all connections and starts the host again (LIBP2P 8.12). When
-that happens too often `run` raises TransportError with the cause: a peer whose network is broken must not look
-alive.
+An exception that gets past the tasks' own fences ends all connections and starts a fresh host (LIBP2P 8.12): the
+library's objects cannot be run twice. When that happens too often `run` raises TransportError with the cause: a peer
+whose network is broken must not look alive.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
+from libp2p.custom_types import TProtocol
+from libp2p.network.exceptions import SwarmException
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
 
 from ..connection_feed import ConnectionFeed
 from ..transport import (
+    MAX_GOSSIP,
     ConnectionEvent,
     DialFailed,
     GossipValidator,
+    NotConnected,
+    PayloadTooLarge,
     PeerId,
     Stream,
     StreamHandler,
+    StreamRefused,
     Transport,
     TransportError,
     TransportStats,
 )
-from .addresses import Address, address_of_socket, parse_address
+from .addresses import Address, parse_address
 from .connection_limits import Admission, ConnectionLimits
 from .counters import Counters
-from .handshake import Handshake
-from .identity import identity_from_seed, public_key_of
-from .inbound import Inbound, open_listeners
-from .mesh import MeshParameters
-from .network import Network
-from .pubsub import MESHSUB, Pubsub
-from .well_known import IDENTIFY, PING, answer_ping, identify_handler
+from .guarded_service import GuardedManager
+from .identity import identity_from_seed
+from .library_host import HardenedHost, library_stream
+from .listener import OpenedTCP, bound_address, open_listeners
+from .pubsub import HardenedPubsub
+from .router import HardenedGossipSub, MeshParameters
+from .swarm import HardenedSwarm
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -49,6 +58,22 @@ MAX_RESTARTS: Final = 3
 RESTART_WINDOW: Final = 60.0
 RESTART_DELAY: Final = 1.0
 """Seconds: after three failures within a minute the fault is no accident, and restarting hides it."""
+
+
+# The library logs expected churn of strangers at error level; what matters of it is counted here. Some of it logs on
+# the root logger, which would install a handler of its own if there was none.
+logging.getLogger("libp2p").setLevel(logging.CRITICAL)
+logging.getLogger().addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """The library's objects of one run."""
+
+    swarm: HardenedSwarm
+    host: HardenedHost
+    router: HardenedGossipSub
+    pubsub: HardenedPubsub
 
 
 class Libp2pTransport:
@@ -77,39 +102,27 @@ class Libp2pTransport:
 
         Raises ValueError on a bad seed or address.
         """
-        identity = identity_from_seed(seed)
-        self._local_peer = identity.peer
+        self._identity = identity_from_seed(seed)
+        self._local_peer = self._identity.peer
         self._listen = tuple(parse_address(text, listening=True) for text in listen)
         self._announce = tuple(replace(parse_address(text), peer=self._local_peer) for text in announce)
+        self._agent = agent
+        self._rng = rng
+        self._score = score
+        self._on_misbehaviour = on_misbehaviour
+        self._mesh = mesh or MeshParameters()
         self._bound: tuple[Address, ...] = ()
         self._counters = Counters()
         self._feed = ConnectionFeed()
+        self._handlers: dict[str, StreamHandler] = {}
+        self._validators: dict[str, GossipValidator] = {}
+        self._topics_changed = trio.Event()
+        self._node: _Node | None = None
 
         def standing(peer: PeerId) -> float:
             return math.inf if is_protected(peer) else score(peer)
 
         self._admission = Admission(limits or ConnectionLimits(), standing=standing)
-        handshake = Handshake(identity)
-        self._network = Network(
-            self._local_peer, handshake, self._admission, self._counters, self._feed, on_misbehaviour=on_misbehaviour
-        )
-        self._inbound = Inbound(
-            handshake,
-            self._admission,
-            self._counters,
-            is_open=lambda: self._network.is_open,
-            serve=self._network.serve_inbound,
-        )
-        self._pubsub = Pubsub(
-            self._network, self._counters, rng=rng, score=score, on_misbehaviour=on_misbehaviour, parameters=mesh
-        )
-        self._network.watcher = self._pubsub
-        for protocol in MESHSUB:
-            self._network.handlers[protocol] = self._pubsub.serve
-        self._network.handlers[PING] = answer_ping
-        self._network.handlers[IDENTIFY] = identify_handler(
-            public_key_of(self._local_peer), agent, self._own_addresses, lambda: self._network.handlers
-        )
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -120,15 +133,19 @@ class Libp2pTransport:
         started = False
         while True:
             listeners = await open_listeners(addresses)
-            self._bound = addresses = tuple(_bound_address(listener) for listener in listeners)
+            self._bound = addresses = tuple(bound_address(listener) for listener in listeners)
+            node = self._make_node(dict(zip(map(str, addresses), listeners, strict=True)))
             try:
                 async with trio.open_nursery() as nursery:
-                    self._network.start(nursery)
-                    self._pubsub.start(nursery)
-                    nursery.start_soon(self._accept, listeners, nursery)
-                    if not started:
-                        started = True
-                        task_status.started()
+                    try:
+                        await self._start(node, nursery)
+                        if not started:
+                            started = True
+                            task_status.started()
+                        await self._keep_topics(node)
+                    finally:
+                        # Before anything else is unwound: whoever shields a write waits for its socket.
+                        node.swarm.stop_now()
             except Exception as error:
                 self._counters.fault("network", error)
                 now = trio.current_time()
@@ -138,16 +155,53 @@ class Libp2pTransport:
                         f"the network failed {len(failures)} times within {RESTART_WINDOW:.0f} s; last: {error!r}"
                     ) from error
             finally:
-                self._network.stop()
-                self._pubsub.stop()
+                self._node = None
+                node.swarm.stop_now()
                 for listener in listeners:
                     listener.socket.close()
             await trio.sleep(RESTART_DELAY)
 
-    async def _accept(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> None:
-        if not listeners:  # a peer that only dials
-            await trio.sleep_forever()
-        await trio.serve_listeners(self._inbound.take, listeners, handler_nursery=nursery)
+    def _make_node(self, opened: dict[str, trio.SocketListener]) -> _Node:
+        swarm = HardenedSwarm(
+            self._identity,
+            OpenedTCP(opened),
+            self._admission,
+            self._counters,
+            self._feed,
+            on_misbehaviour=self._on_misbehaviour,
+        )
+        host = HardenedHost(swarm, self._counters, agent=self._agent, addresses=self.addresses)
+        router = HardenedGossipSub(self._mesh, self._counters, rng=self._rng, score=self._score)
+        pubsub = HardenedPubsub(host, router, self._counters, on_misbehaviour=self._on_misbehaviour)
+        for protocol, handler in self._handlers.items():
+            host.serve(protocol, handler)
+        return _Node(swarm, host, router, pubsub)
+
+    async def _start(self, node: _Node, nursery: trio.Nursery) -> None:
+        for service in (node.swarm, node.pubsub, node.router):
+            manager = GuardedManager(service, self._counters)
+            nursery.start_soon(manager.run)
+            await manager.wait_started()
+        await node.pubsub.wait_until_ready()
+        nursery.start_soon(node.pubsub.sweep)
+        node.swarm.is_open = True
+        await self._apply_topics(node)
+        if self._bound and not await node.swarm.listen(*(Multiaddr(str(address)) for address in self._bound)):
+            raise TransportError(f"cannot serve {', '.join(map(str, self._bound))}")
+        self._node = node
+
+    async def _keep_topics(self, node: _Node) -> None:
+        while True:
+            await self._topics_changed.wait()
+            self._topics_changed = trio.Event()
+            await self._apply_topics(node)
+
+    async def _apply_topics(self, node: _Node) -> None:
+        node.pubsub.validators = self._validators
+        for topic in [topic for topic in node.pubsub.topic_ids if topic not in self._validators]:
+            await node.pubsub.unsubscribe(topic)
+        for topic in list(self._validators):
+            await node.pubsub.subscribe(topic)
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -158,30 +212,45 @@ class Libp2pTransport:
 
     def set_stream_handler(self, protocol: str, handler: StreamHandler) -> None:
         """Serve `protocol`."""
-        self._network.handlers[protocol] = handler
+        self._handlers[protocol] = handler
 
     async def open_stream(self, peer: PeerId, protocol: str, *, timeout: float) -> Stream:
         """Open a stream within `timeout` seconds. Raises NotConnected or StreamRefused."""
-        stream, _ = await self._network.open_stream(peer, (protocol,), timeout)
-        return stream
+        node = self._node
+        if node is None or not node.swarm.is_connected(peer):
+            raise NotConnected(f"not connected to {peer}; dial it first")
+        with trio.move_on_after(timeout):
+            try:
+                return library_stream(await node.host.new_stream(ID.from_base58(peer), [TProtocol(protocol)]))
+            except SwarmException as error:
+                raise StreamRefused(f"{peer} did not take a stream for {protocol}: {error}") from error
+        raise StreamRefused(f"{peer} did not answer a stream for {protocol} within {timeout:g} s")
 
     # --- gossip -------------------------------------------------------------------------------------------------------
 
     def subscribe(self, topic: str, validator: GossipValidator) -> None:
         """Join a topic, or replace its validator."""
-        self._pubsub.subscribe(topic, validator)
+        self._validators[topic] = validator
+        self._topics_changed.set()
 
     def unsubscribe(self, topic: str) -> None:
         """Leave a topic."""
-        self._pubsub.unsubscribe(topic)
+        if self._validators.pop(topic, None) is not None:
+            self._topics_changed.set()
 
     async def publish(self, topic: str, data: bytes) -> None:
         """Send a message of our own. Raises PayloadTooLarge."""
-        await self._pubsub.publish(topic, data)
+        if len(data) > MAX_GOSSIP:
+            raise PayloadTooLarge(topic, len(data))
+        if self._node is not None:
+            await self._node.pubsub.publish(topic, data)
+        else:
+            await trio.lowlevel.checkpoint()
 
     def mesh_peers(self, topic: str) -> tuple[PeerId, ...]:
         """Mesh of a topic, for operators and tests."""
-        return self._pubsub.mesh.mesh_of(topic)
+        mesh = self._node.router.mesh.get(topic, ()) if self._node is not None else ()
+        return tuple(sorted(PeerId(peer.to_base58()) for peer in mesh))
 
     # --- connections --------------------------------------------------------------------------------------------------
 
@@ -191,16 +260,20 @@ class Libp2pTransport:
             parsed = parse_address(address)
         except ValueError as error:
             raise DialFailed(address[:100], str(error)) from error
-        return await self._network.dial(parsed)
+        if self._node is None:
+            raise DialFailed(str(parsed), "the network is not running")
+        return await self._node.swarm.dial(parsed)
 
     async def disconnect(self, peer: PeerId) -> None:
         """Close every connection to the peer. Never raises."""
-        await self._network.disconnect(peer)
+        if self._node is not None:
+            await self._node.swarm.disconnect(peer)
 
     def ban(self, peer: PeerId, seconds: float) -> None:
         """Drop the peer and refuse it for `seconds`, both directions."""
         self._admission.ban(peer, trio.current_time() + seconds)
-        self._network.drop(peer, "banned")
+        if self._node is not None:
+            self._node.swarm.drop_peer(peer, "banned")
 
     def is_banned(self, peer: PeerId) -> bool:
         """Whether the peer is refused now."""
@@ -208,7 +281,7 @@ class Libp2pTransport:
 
     def connected(self) -> tuple[PeerId, ...]:
         """Connected peers in ascending order."""
-        return self._network.connected()
+        return self._node.swarm.peers() if self._node is not None else ()
 
     def addresses(self) -> tuple[str, ...]:
         """Addresses to give out, with `/p2p/<own id>`; empty before `run` has started."""
@@ -216,7 +289,7 @@ class Libp2pTransport:
 
     def remote_address(self, peer: PeerId) -> str | None:
         """Remote multiaddr without `/p2p/`."""
-        return self._network.remote_address(peer)
+        return self._node.swarm.remote_address(peer) if self._node is not None else None
 
     async def next_event(self) -> ConnectionEvent:
         """The next change of connection state (coalesced per peer)."""
@@ -224,7 +297,7 @@ class Libp2pTransport:
 
     def stats(self) -> TransportStats:
         """Counters and gauges."""
-        connections, outbound, streams = self._network.counts()
+        connections, outbound, streams = self._node.swarm.counts() if self._node is not None else (0, 0, 0)
         counters = self._counters
         return TransportStats(
             connections=connections,
@@ -244,11 +317,6 @@ class Libp2pTransport:
         if not self._bound:
             return ()
         return self._announce or tuple(replace(address, peer=self._local_peer) for address in self._bound)
-
-
-def _bound_address(listener: trio.SocketListener) -> Address:
-    name = listener.socket.getsockname()
-    return address_of_socket(str(name[0]), int(name[1]))
 
 
 if TYPE_CHECKING:

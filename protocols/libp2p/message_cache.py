@@ -1,9 +1,16 @@
-"""Gossip messages by content: which were seen, and the recent ones that a peer may still ask for (CHAIN section 7)."""
+"""Gossip messages by content: which were seen, and the recent ones that a peer may still ask for (CHAIN section 7).
+
+The library remembers seen ids without a bound, with a thread of its own and on the wall clock, and caches messages by
+origin and sequence number, so that content ids break its IHAVE.
+"""
 
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
+
+import trio
+from libp2p.pubsub.mcache import CacheEntry, MessageCache
 
 ID_BYTES: Final = 20
 """Bytes of a message id: the first 20 of blake2b over topic and data (CHAIN 7)."""
@@ -27,58 +34,75 @@ def message_id(topic: str, data: bytes) -> bytes:
     return blake2b(len(name).to_bytes(2, "big") + name + data).digest()[:ID_BYTES]
 
 
-class MessageCache:
-    """Seen ids, and the payloads of the last heartbeats. Times are seconds on any steady clock."""
+def id_of(message: Any) -> bytes:
+    """The same for the library's message object, which has one topic."""
+    return message_id(message.topicIDs[0], message.data)
 
-    def __init__(self, heartbeats: int) -> None:
+
+class SeenMessages:
+    """Ids seen lately; stands in for the library's LastSeenCache."""
+
+    def __init__(self) -> None:
         self._seen: dict[bytes, float] = {}
-        self._messages: dict[bytes, tuple[str, bytes]] = {}
-        self._bytes = 0
-        self._history: list[list[bytes]] = [[] for _ in range(heartbeats)]
 
-    def is_seen(self, identifier: bytes, now: float) -> bool:
+    def has(self, key: bytes) -> bool:
         """Whether the id was seen lately."""
-        return self._seen.get(identifier, now) > now
+        until = self._seen.get(key)
+        return until is not None and until > trio.current_time()
 
-    def mark_seen(self, identifier: bytes, now: float) -> None:
-        """Remember the id."""
-        self._seen.pop(identifier, None)
-        self._seen[identifier] = now + SEEN_SECONDS
+    def add(self, key: bytes) -> bool:
+        """Remember the id; True when it is new."""
+        new = not self.has(key)
+        self._seen.pop(key, None)
+        self._seen[key] = trio.current_time() + SEEN_SECONDS
         if len(self._seen) > SEEN_LIMIT:
             del self._seen[next(iter(self._seen))]
+        return new
 
-    def put(self, identifier: bytes, topic: str, data: bytes) -> None:
-        """Keep a message for the coming heartbeats."""
-        if identifier in self._messages:
-            return
-        self._messages[identifier] = (topic, data)
-        self._bytes += len(data)
-        self._history[0].append(identifier)
-        while self._bytes > CACHE_BYTES:
-            self._forget(next(iter(self._messages)))
+    def length(self) -> int:
+        """Ids remembered."""
+        return len(self._seen)
 
-    def get(self, identifier: bytes) -> tuple[str, bytes] | None:
-        """(topic, data) while it is kept."""
-        return self._messages.get(identifier)
-
-    def recent(self, topic: str, heartbeats: int) -> list[bytes]:
-        """Ids of a topic's messages of the last heartbeats, newest heartbeat first."""
-        identifiers = (i for ids in self._history[:heartbeats] for i in ids)
-        return [i for i in identifiers if i in self._messages and self._messages[i][0] == topic]
-
-    def shift(self, now: float) -> None:
-        """A heartbeat has passed."""
-        for identifier in self._history.pop():
-            self._forget(identifier)
-        self._history.insert(0, [])
-        # In order of expiry, since each id is re-inserted when it is renewed.
+    def sweep(self) -> None:
+        """Forget what has run out; in order of expiry, since each id is re-inserted when it is renewed."""
+        now = trio.current_time()
         while self._seen:
             first = next(iter(self._seen))
             if self._seen[first] > now:
                 break
             del self._seen[first]
 
+
+class ContentCache(MessageCache):
+    """The library's message cache keyed by content, bounded by bytes."""
+
+    def __init__(self, window: int, history: int) -> None:
+        super().__init__(window, history)
+        self._bytes = 0
+
+    def put(self, msg: Any) -> None:
+        """Keep a message for the coming heartbeats."""
+        identifier = id_of(msg)
+        if identifier in self.msgs:
+            return
+        # The library's entry, under our id: it takes the id from origin and sequence number, which ours leave empty.
+        self.msgs[identifier] = msg
+        self.history[0].append(CacheEntry(identifier, msg.topicIDs))
+        self._bytes += len(msg.data)
+        while self._bytes > CACHE_BYTES:
+            self._forget(next(iter(self.msgs)))
+
+    def window(self, topic: str) -> list[bytes]:
+        """Ids of a topic's messages of the last heartbeats that are still kept, newest heartbeat first."""
+        return [identifier for identifier in super().window(topic) if identifier in self.msgs]
+
+    def shift(self) -> None:
+        """A heartbeat has passed."""
+        for entry in self.history[-1]:
+            self._forget(entry.mid)
+        super().shift()
+
     def _forget(self, identifier: bytes) -> None:
-        entry = self._messages.pop(identifier, None)
-        if entry is not None:
-            self._bytes -= len(entry[1])
+        message = self.msgs.pop(identifier, None)
+        if message is not None:
+            self._bytes -= len(message.data)

@@ -7,9 +7,11 @@ peers, and what finds no room is reported to the caller, which offers it again l
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 import trio
+from libp2p.pubsub.rpc_queue import RpcQueue
+from libp2p.utils.varint import encode_varint_prefixed
 
 OUTBOX_BYTES: Final = 4 << 20
 """Bytes of messages waiting for one peer: eight full blocks."""
@@ -23,10 +25,16 @@ PACE_MESSAGES: Final = OUTBOX_MESSAGES // 4
 """Marks above which our own publishing waits, so that relaying others' messages always finds room."""
 
 
-class Outbox:
-    """Frames waiting for one peer."""
+def encode_frame(rpc: Any) -> bytes:
+    """One RPC with its length in front, as it goes over the stream."""
+    return encode_varint_prefixed(rpc.SerializeToString())
+
+
+class Outbox(RpcQueue):
+    """Frames waiting for one peer; stands where the library keeps its queue of RPCs."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._control: deque[bytes] = deque()
         self._messages: dict[bytes, bytes] = {}
         """Id -> frame, in order."""
@@ -43,6 +51,11 @@ class Outbox:
         if not self.overflown:
             self._control.append(frame)
         self._reader.unpark()
+
+    def push(self, rpc: Any, priority: bool = False) -> bool:
+        """Queue what the library announces to all peers (subscriptions)."""
+        self.put_control(encode_frame(rpc))
+        return True
 
     def put_message(self, identifier: bytes, frame: bytes) -> bool:
         """Queue a message; False when there is no room."""

@@ -1,42 +1,33 @@
-"""Gossip over streams: reading RPCs, validating once, relaying, pacing (CHAIN 7, LIBP2P 8 items 2, 3, 6, 9, 14).
+"""py-libp2p's pubsub with verdicts, bounds and pacing (CHAIN 7, LIBP2P 8 items 1, 2, 3, 6, 9, 14).
 
-Each side opens one stream for what it sends. A message is decoded, deduplicated by content id, and shown to the
-topic's validator once, on the reader's task; nothing awaits in between, so no copy can slip past. What the
-validator accepts it has queued itself: there is no subscription buffer to overflow here. No signed peer record
-travels with RPCs, which is most of what the library spends on one.
+Peers, subscriptions, hello, stream keeping and retries are the library's. Changed from outside:
+
+* RPCs are bounded before they are parsed, and whatever is wrong with one resets its stream alone;
+* a message is deduplicated by content id and shown to the topic's validator once, on the reader's task; nothing awaits
+  in between, so no copy can slip past. A validator may say IGNORE, may raise, and queues itself what it accepts: there
+  is no subscription buffer to overflow;
+* each peer has an allowance, each outbox a byte bound; our own publishing waits for peers that are behind.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final
 
 import trio
+from libp2p.abc import INetStream
+from libp2p.peer.id import ID
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
 
-from ..transport import (
-    MAX_GOSSIP,
-    GossipValidator,
-    GossipVerdict,
-    NotConnected,
-    PayloadTooLarge,
-    PeerId,
-    Stream,
-    StreamClosed,
-    StreamRefused,
-)
+from ..transport import MAX_GOSSIP, GossipValidator, GossipVerdict, PayloadTooLarge, PeerId, StreamClosed
 from .counters import Counters
-from .mesh import MAX_TOPICS_PER_PEER, GossipMesh, MeshParameters
-from .message_cache import message_id
-from .outbox import Outbox
-from .rpc import MAX_RPC, MalformedRpc, Rpc, decode_rpc, encode_frame
-
-MESHSUB: Final = ("/meshsub/1.2.0", "/meshsub/1.1.0", "/meshsub/1.0.0")
-"""Versions spoken, preferred first. 1.2 adds IDONTWANT; later ones add nothing that we use."""
-
-HEARTBEAT: Final = 1.0
-"""Seconds between heartbeats; the library's default is 120 (LIBP2P 2)."""
+from .library_host import HardenedHost, library_stream
+from .message_cache import SeenMessages, id_of, message_id
+from .outbox import Outbox, encode_frame
+from .router import HardenedGossipSub
+from .rpc_shape import MAX_RPC, MAX_SUBSCRIPTIONS, MalformedRpc, decode_rpc
+from .stream import LibraryStream
 
 PACE_SECONDS: Final = 2.0
 """How long a publish waits for slow peers to fall below the pace marks before it goes on without them."""
@@ -52,298 +43,92 @@ MAX_IGNORED: Final = 4096
 MAX_INBOUND_STREAMS: Final = 2
 """Gossip streams one peer may have open to us; a second one is met in a reconnect."""
 
-OPEN_TIMEOUT: Final = 5.0
-REOPEN_FIRST: Final = 0.5
-REOPEN_LAST: Final = 10.0
-"""Seconds between attempts to open the stream while the peer stays connected."""
+REOPEN_PAUSE: Final = 0.5
+"""Seconds before a lost gossip stream is opened again; the library doubles its own pauses up to 10 s after that."""
+
+MAX_TOPICS_PER_PEER: Final = 64
+"""Subscriptions of one peer that are remembered."""
 
 
-class StreamOpener(Protocol):
-    """The network, as gossip needs it."""
-
-    def is_connected(self, peer: PeerId) -> bool: ...
-
-    async def open_stream(self, peer: PeerId, protocols: tuple[str, ...], timeout: float) -> tuple[Stream, str]: ...
-
-
-@dataclass(slots=True)
-class _Early:
-    """What a peer said before our own stream to it was up."""
-
-    subscriptions: dict[str, bool] = field(default_factory=dict)
-    grafts: dict[str, None] = field(default_factory=dict)
-
-
-class Pubsub:
+class HardenedPubsub(Pubsub):
     """The gossip of one peer."""
 
     def __init__(
         self,
-        network: StreamOpener,
+        host: HardenedHost,
+        router: HardenedGossipSub,
         counters: Counters,
         *,
-        rng: random.Random,
-        score: Callable[[PeerId], float],
         on_misbehaviour: Callable[[PeerId, str], None],
-        parameters: MeshParameters | None = None,
     ) -> None:
-        self._network = network
+        super().__init__(
+            host,
+            router,
+            strict_signing=False,
+            msg_id_constructor=id_of,
+            validation_cache_size=0,
+            max_inbound_rpc_size=MAX_RPC,
+            max_subscriptions_per_rpc=MAX_SUBSCRIPTIONS,
+            max_subscriptions_per_peer=MAX_TOPICS_PER_PEER,
+        )
+        # The library's remembers without a bound, and sweeps from a thread.
+        self.seen_messages.stop()
+        self.seen_messages = self.seen = SeenMessages()  # type: ignore[assignment]
+        self.gossip = router
+        self.validators: dict[str, GossipValidator] = {}
         self._counters = counters
-        self._score = score
         self._on_misbehaviour = on_misbehaviour
-        self._parameters = parameters or MeshParameters()
-        self.mesh = GossipMesh(rng, score, self._parameters)
-        self._validators: dict[str, GossipValidator] = {}
-        self._outboxes: dict[PeerId, Outbox] = {}
-        self._links: dict[PeerId, trio.CancelScope] = {}
-        self._inbound: dict[PeerId, int] = {}
-        self._tokens: dict[PeerId, tuple[float, float]] = {}
+        self._inbound: dict[ID, int] = {}
+        self._tokens: dict[ID, tuple[float, float]] = {}
         self._ignored: dict[bytes, float] = {}
-        self._early: dict[PeerId, _Early] = {}
-        self._nursery: trio.Nursery | None = None
 
-    # --- life -------------------------------------------------------------------------------------------------------
+    # --- our own messages -------------------------------------------------------------------------------------------
 
-    def start(self, nursery: trio.Nursery) -> None:
-        """Run gossip tasks in this nursery from now on."""
-        self._nursery = nursery
-        nursery.start_soon(self._heartbeats)
-
-    def stop(self) -> None:
-        """Forget all peers; topics and validators stay for the next start."""
-        self._nursery = None
-        for peer in list(self._links):
-            self.peer_disconnected(peer)
-
-    async def _heartbeats(self) -> None:
-        while True:
-            await trio.sleep(HEARTBEAT)
-            now = trio.current_time()
-            try:
-                self.mesh.heartbeat(now)
-                self._ignored = {i: until for i, until in self._ignored.items() if until > now}
-                self._flush()
-            except Exception as error:
-                self._counters.fault("gossip heartbeat", error)
-
-    # --- topics -----------------------------------------------------------------------------------------------------
-
-    def subscribe(self, topic: str, validator: GossipValidator) -> None:
-        """Join a topic, or replace its validator."""
-        self._validators[topic] = validator
-        self.mesh.join(topic, self._now())
-        self._flush()
-
-    def unsubscribe(self, topic: str) -> None:
-        """Leave a topic."""
-        if self._validators.pop(topic, None) is not None:
-            self.mesh.leave(topic, self._now())
-            self._flush()
-
-    async def publish(self, topic: str, data: bytes) -> None:
-        """Send an own message, paced by the receivers' outboxes. Raises PayloadTooLarge."""
+    async def publish(self, topic_id: str | list[str], data: bytes) -> None:
+        """Send an own message, paced by the receivers' outboxes; unsigned, without origin. Raises PayloadTooLarge."""
+        assert isinstance(topic_id, str)
         if len(data) > MAX_GOSSIP:
-            raise PayloadTooLarge(topic, len(data))
+            raise PayloadTooLarge(topic_id, len(data))
         await trio.lowlevel.checkpoint()
-        now = trio.current_time()
-        identifier = message_id(topic, data)
-        if self.mesh.is_seen(identifier, now):
+        identifier = message_id(topic_id, data)
+        if self.seen.has(identifier):
             # It came back to us before we sent it, or we sent it already: the mesh has it.
             return
-        self.mesh.mark_seen(identifier, now)
+        self.seen.add(identifier)
         self._counters.gossip_published += 1
-        receivers = self.mesh.relay_to(identifier, topic, data, None)
-        frame = encode_frame(Rpc(messages=[(topic, data)]))
         with trio.move_on_after(PACE_SECONDS):
-            for peer in receivers:
-                outbox = self._outboxes.get(peer)
-                if outbox is not None:
+            for peer in self.gossip.receivers(topic_id, self.my_id, identifier):
+                outbox = self.peer_queues.get(peer)
+                if isinstance(outbox, Outbox):
                     await outbox.wait_paced()
-        self._spread(identifier, topic, frame, receivers)
+        await self.gossip.publish(self.my_id, rpc_pb2.Message(data=data, topicIDs=[topic_id]))
 
-    def _spread(self, identifier: bytes, topic: str, frame: bytes, receivers: list[PeerId]) -> None:
-        for peer in receivers:
-            outbox = self._outboxes.get(peer)
-            if outbox is None or not outbox.put_message(identifier, frame):
-                self._counters.drop("gossip outbox full")
-                self.mesh.lost(peer, identifier, topic)
+    # --- messages of others -----------------------------------------------------------------------------------------
 
-    # --- our stream to a peer ---------------------------------------------------------------------------------------
-
-    def peer_connected(self, peer: PeerId) -> None:
-        """Open our stream to the peer and keep it open while it is connected."""
-        if self._nursery is not None and peer not in self._links:
-            scope = self._links[peer] = trio.CancelScope()
-            self._nursery.start_soon(self._keep_link, peer, scope)
-
-    def peer_disconnected(self, peer: PeerId) -> None:
-        """Forget the peer."""
-        scope = self._links.pop(peer, None)
-        if scope is not None:
-            scope.cancel()
-        self._close_outbox(peer)
-        self._tokens.pop(peer, None)
-        self._early.pop(peer, None)
-
-    async def _keep_link(self, peer: PeerId, scope: trio.CancelScope) -> None:
-        delay = REOPEN_FIRST
-        with scope:
-            while self._network.is_connected(peer):
-                try:
-                    stream, version = await self._network.open_stream(peer, MESHSUB, OPEN_TIMEOUT)
-                    delay = REOPEN_FIRST
-                    await self._write_frames(peer, stream, version)
-                except (NotConnected, StreamRefused, StreamClosed):
-                    pass
-                except Exception as error:
-                    self._counters.fault("gossip stream", error)
-                await trio.sleep(delay)
-                delay = min(delay * 2, REOPEN_LAST)
-                # Reached only while the connection lives: its end cancels this task.
-                self._counters.drop("gossip stream lost")
-
-    async def _write_frames(self, peer: PeerId, stream: Stream, version: str) -> None:
-        outbox = self._outboxes[peer] = Outbox()
-        try:
-            self.mesh.add_peer(peer, takes_idontwant=version == MESHSUB[0])
-            self._replay_early(peer)
-            self._flush()
-            frame = await outbox.next()
-            while frame is not None:
-                await stream.write_all(frame)
-                frame = await outbox.next()
-            if outbox.overflown:
-                self._counters.drop("gossip peer does not read")
-        finally:
-            if self._outboxes.get(peer) is outbox:
-                self._close_outbox(peer)
-            await stream.reset()
-
-    def _replay_early(self, peer: PeerId) -> None:
-        early = self._early.pop(peer, None)
-        if early is not None:
-            now = trio.current_time()
-            for topic, joins in early.subscriptions.items():
-                self.mesh.subscribed(peer, topic, joins, now)
-            for topic in early.grafts:
-                self.mesh.grafted(peer, topic, now)
-
-    def _close_outbox(self, peer: PeerId) -> None:
-        outbox = self._outboxes.pop(peer, None)
-        if outbox is not None:
-            outbox.close()
-        self.mesh.remove_peer(peer)
-
-    def _flush(self) -> None:
-        """Queue the control messages that the mesh wants sent."""
-        for peer, rpc in self.mesh.take_outgoing().items():
-            outbox = self._outboxes.get(peer)
-            if outbox is not None:
-                outbox.put_control(encode_frame(rpc))
-
-    # --- a peer's stream to us --------------------------------------------------------------------------------------
-
-    async def serve(self, stream: Stream) -> None:
-        """Read RPCs until the stream ends. Malformed ones end it and are reported."""
-        peer = stream.peer
-        if self._inbound.get(peer, 0) >= MAX_INBOUND_STREAMS:
-            self._counters.drop("too many gossip streams")
-            await stream.reset()
-            return
-        self._inbound[peer] = self._inbound.get(peer, 0) + 1
-        try:
-            while True:
-                frame = await self._read_frame(stream)
-                if frame is None:
-                    return
-                self._take_rpc(peer, decode_rpc(frame))
-                await trio.lowlevel.checkpoint()
-        except MalformedRpc:
-            self._counters.drop("malformed gossip")
-            self._on_misbehaviour(peer, "malformed gossip")
-            await stream.reset()
-        finally:
-            self._inbound[peer] -= 1
-            if not self._inbound[peer]:
-                del self._inbound[peer]
-
-    @staticmethod
-    async def _read_frame(stream: Stream) -> bytes | None:
-        first = await stream.read_some(1)
-        if not first:
-            return None
-        length, shift = first[0] & 0x7F, 7
-        while first[0] & 0x80:
-            if shift > 21:
-                raise MalformedRpc("length of an RPC is not a small number")
-            first = await stream.read_exactly(1)
-            length |= (first[0] & 0x7F) << shift
-            shift += 7
-        if length > MAX_RPC:
-            raise MalformedRpc(f"RPC of {length} bytes, at most {MAX_RPC} are taken")
-        return await stream.read_exactly(length)
-
-    def _take_rpc(self, peer: PeerId, rpc: Rpc) -> None:
+    async def push_msg(self, msg_forwarder: ID, msg: Any) -> None:
+        """Judge one message and relay it when it is right and new. Never raises."""
         now = trio.current_time()
-        if self._score(peer) < self._parameters.graylist_threshold:
-            self._counters.drop("gossip from a graylisted peer")
-            return
-        if peer not in self._outboxes:
-            self._remember_early(peer, rpc)
-        for topic, joins in rpc.subscriptions:
-            self.mesh.subscribed(peer, topic, joins, now)
-        for topic, data in rpc.messages:
-            self._take_message(peer, topic, data, now)
-        for topic, identifiers in rpc.ihave:
-            self.mesh.offered(peer, topic, identifiers, now)
-        for identifier, topic, data in self.mesh.wanted(peer, rpc.iwant):
-            self._spread(identifier, topic, encode_frame(Rpc(messages=[(topic, data)])), [peer])
-        for topic in rpc.graft:
-            self.mesh.grafted(peer, topic, now)
-        for topic, backoff in rpc.prune:
-            self.mesh.pruned(peer, topic, backoff, now)
-        self.mesh.unwanted(peer, rpc.idontwant)
-        self._cancel_unwanted(peer, rpc.idontwant)
-        self._flush()
-
-    def _cancel_unwanted(self, peer: PeerId, identifiers: list[bytes]) -> None:
-        outbox = self._outboxes.get(peer)
-        if outbox is not None:
-            for identifier in identifiers:
-                outbox.cancel(identifier)
-
-    def _remember_early(self, peer: PeerId, rpc: Rpc) -> None:
-        if peer not in self._links:
-            return
-        early = self._early.setdefault(peer, _Early())
-        for topic, joins in rpc.subscriptions:
-            if topic in early.subscriptions or len(early.subscriptions) < MAX_TOPICS_PER_PEER:
-                early.subscriptions[topic] = joins
-        for topic in rpc.graft:
-            if self.mesh.is_joined(topic):
-                early.grafts[topic] = None
-
-    def _take_message(self, peer: PeerId, topic: str, data: bytes, now: float) -> None:
+        (topic,) = msg.topicIDs
         self._counters.gossip_received += 1
-        validator = self._validators.get(topic)
-        if validator is None:
+        validator = self.validators.get(topic)
+        if validator is None or topic not in self.topic_ids:
             self._counters.drop("gossip for a topic not joined")
             return
-        if len(data) > MAX_GOSSIP:
+        if len(msg.data) > MAX_GOSSIP:
             self._counters.drop("gossip too large")
             return
-        identifier = message_id(topic, data)
-        if self.mesh.is_seen(identifier, now) or self._ignored.get(identifier, now) > now:
+        identifier = id_of(msg)
+        if self.seen.has(identifier) or self._ignored.get(identifier, now) > now:
             self._counters.gossip_duplicate += 1
             return
-        if self._score(peer) < self._parameters.publish_threshold or not self._take_token(peer, now):
+        if not self.gossip.ledger.allow_publish(msg_forwarder, [topic]) or not self._take_token(msg_forwarder, now):
             self._counters.drop("gossip over the peer's allowance")
             return
-        self._judge(peer, topic, data, identifier, validator, now)
+        if self._judge(validator, msg_forwarder, msg.data, identifier, now):
+            await self.gossip.publish(msg_forwarder, msg)
 
-    def _judge(
-        self, peer: PeerId, topic: str, data: bytes, identifier: bytes, validator: GossipValidator, now: float
-    ) -> None:
+    def _judge(self, validator: GossipValidator, sender: ID, data: bytes, identifier: bytes, now: float) -> bool:
+        peer = PeerId(sender.to_base58())
         try:
             verdict = validator(peer, data)
         except Exception as error:
@@ -354,26 +139,144 @@ class Pubsub:
             self._counters.gossip_ignored += 1
             if len(self._ignored) < MAX_IGNORED:
                 self._ignored[identifier] = now + IGNORED_SECONDS
-            return
-        self.mesh.mark_seen(identifier, now)
+            return False
+        self.seen.add(identifier)
         if verdict is GossipVerdict.REJECT:
             self._counters.gossip_rejected += 1
             self._on_misbehaviour(peer, "gossip rejected")
-            return
+            return False
         self._counters.gossip_accepted += 1
-        receivers = self.mesh.relay_to(identifier, topic, data, peer)
-        self._spread(identifier, topic, encode_frame(Rpc(messages=[(topic, data)])), receivers)
+        return True
 
-    def _take_token(self, peer: PeerId, now: float) -> bool:
+    def _take_token(self, peer: ID, now: float) -> bool:
         tokens, last = self._tokens.get(peer, (float(MESSAGES_BURST), now))
         tokens = min(float(MESSAGES_BURST), tokens + (now - last) * MESSAGES_PER_SECOND)
         self._tokens[peer] = (max(tokens - 1.0, 0.0), now)
         return tokens >= 1.0
 
-    @staticmethod
-    def _now() -> float:
+    async def sweep(self) -> None:
+        """Forget old ids, once a second. Runs until cancelled."""
+        while True:
+            await trio.sleep(1.0)
+            now = trio.current_time()
+            self.seen.sweep()
+            self._ignored = {i: until for i, until in self._ignored.items() if until > now}
+            self._tokens = {peer: bucket for peer, bucket in self._tokens.items() if self._peer_is_connected(peer)}
+
+    # --- a peer's stream to us --------------------------------------------------------------------------------------
+
+    async def stream_handler(self, stream: INetStream) -> None:
+        """Read RPCs until the stream ends. Malformed ones end it and are reported."""
+        peer_id: ID = stream.muxed_conn.peer_id
+        reader = library_stream(stream)
+        if self._inbound.get(peer_id, 0) >= MAX_INBOUND_STREAMS:
+            self._counters.drop("too many gossip streams")
+            await reader.reset()
+            return
+        self._inbound[peer_id] = self._inbound.get(peer_id, 0) + 1
         try:
-            return trio.current_time()
-        except RuntimeError:
-            # Topics may be joined before the event loop runs; nothing is timed then.
-            return 0.0
+            while True:
+                frame = await _read_frame(reader)
+                if frame is None:
+                    return
+                await self._take_rpc(peer_id, decode_rpc(frame))
+                await trio.lowlevel.checkpoint()
+        except MalformedRpc:
+            self._counters.drop("malformed gossip")
+            self._on_misbehaviour(reader.peer, "malformed gossip")
+            await reader.reset()
+        finally:
+            self._inbound[peer_id] -= 1
+            if not self._inbound[peer_id]:
+                del self._inbound[peer_id]
+
+    async def _take_rpc(self, peer_id: ID, rpc: Any) -> None:
+        """The order of the library's `continuously_read_stream`, subscriptions first."""
+        if self.gossip.ledger.is_graylisted(peer_id, []):
+            self._counters.drop("gossip from a graylisted peer")
+            return
+        for subscription in rpc.subscriptions:
+            self.handle_subscription(peer_id, subscription)
+        for message in rpc.publish:
+            await self.push_msg(peer_id, message)
+        if rpc.HasField("control"):
+            await self.gossip.handle_rpc(rpc, peer_id)
+
+    # --- our stream to a peer ---------------------------------------------------------------------------------------
+
+    def get_hello_packet(self) -> Any:
+        """Our subscriptions; the library adds a signed record."""
+        return rpc_pb2.RPC(
+            subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=topic) for topic in self.topic_ids]
+        )
+
+    def _build_announce_rpc(self, topic_id: str, subscribe: bool) -> tuple[Any, Any]:
+        change = rpc_pb2.RPC.SubOpts(subscribe=subscribe, topicid=topic_id)
+        return rpc_pb2.RPC(subscriptions=[change]), change
+
+    async def _handle_new_peer(self, peer_id: ID) -> None:
+        """Open our stream to a peer and register it. Raises SwarmException, after which the library tries again."""
+        if peer_id in self.peers:
+            return
+        stream = await self.host.new_stream(peer_id, self.protocols)
+        if peer_id in self.peers or not self._peer_is_connected(peer_id):
+            await library_stream(stream).reset()
+            return
+        outbox = Outbox()
+        outbox.put_control(encode_frame(self.get_hello_packet()))
+        self.gossip.add_peer(peer_id, stream.get_protocol())
+        self.peers[peer_id], self.peer_queues[peer_id] = stream, outbox
+        self.manager.run_task(self.handle_sending_messages, peer_id, stream, outbox)
+        # What the peer said before our stream was up: the library looks at it again only at the next heartbeat.
+        for topic in [topic for topic, peers in self.peer_topics.items() if peer_id in peers]:
+            await self.gossip.on_peer_subscribed(peer_id, topic)
+            await self._replay_recent_messages(peer_id, topic)
+
+    async def handle_sending_messages(self, peer_id: ID, stream: INetStream, queue: Any) -> None:
+        """Write what waits for the peer until the stream or the peer is gone; then it is opened again."""
+        writer = library_stream(stream)
+        try:
+            frame = await queue.next()
+            while frame is not None:
+                await writer.write_all(frame)
+                frame = await queue.next()
+            if queue.overflown:
+                self._counters.drop("gossip peer does not read")
+        except StreamClosed:
+            pass
+        finally:
+            queue.close()
+            await writer.reset()
+            if self.peer_queues.get(peer_id) is queue:
+                self._counters.drop("gossip stream lost")
+                self._handle_dead_peer(peer_id)
+
+    async def _peer_stream_retry_task(self, peer_id: ID) -> None:
+        # Not at once: a peer that takes the stream and breaks it would keep us busy.
+        await trio.sleep(REOPEN_PAUSE)
+        await super()._peer_stream_retry_task(peer_id)
+
+    def _forget_all_subscriptions(self, peer_id: ID) -> None:
+        # The library forgets them also when only our own stream was lost, and the peer does not say them twice.
+        if not self._peer_is_connected(peer_id):
+            super()._forget_all_subscriptions(peer_id)
+
+    def _peer_is_connected(self, peer_id: ID) -> bool:
+        return bool(self.host.get_network().get_connections(peer_id))
+
+
+async def _read_frame(stream: LibraryStream) -> bytes | None:
+    """One length-prefixed RPC, None at the end of the stream; raises MalformedRpc before it reads what is too long."""
+    first = await stream.read_some(1)
+    if not first:
+        return None
+    length, shift = first[0] & 0x7F, 7
+    while first[0] & 0x80:
+        if shift > 21:
+            raise MalformedRpc("length of an RPC is not a small number")
+        first = await stream.read_exactly(1)
+        length |= (first[0] & 0x7F) << shift
+        shift += 7
+    if length > MAX_RPC:
+        raise MalformedRpc(f"RPC of {length} bytes, at most {MAX_RPC} are taken")
+    return await stream.read_exactly(length)

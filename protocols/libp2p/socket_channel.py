@@ -1,6 +1,8 @@
-"""A TCP connection as the handshake and the multiplexer want it: buffered reads, whole writes, an instant close.
+"""A TCP connection under py-libp2p's handshake and session: buffered reads, exact reads, an instant close.
 
-The surface (`read`, `write`, `close`, `is_initiator`, `get_remote_address`) is the one py-libp2p's handshake calls.
+It stands where the library's own `TrioTCPStream` stands, which asks the kernel twice for each Noise message, gives up
+on one that arrives in more than a hundred pieces, knows no address of an IPv6 peer, and takes a write to a socket that
+we closed for a success.
 """
 
 from __future__ import annotations
@@ -8,16 +10,18 @@ from __future__ import annotations
 from typing import Final
 
 import trio
+from libp2p.io.abc import ReadWriteCloser
+from libp2p.io.exceptions import ConnectionClosedError
 
 READ_CHUNK: Final = 65536
 """Bytes asked from the kernel at once: nearly always one full Noise message (65 535) and its length prefix."""
 
 
-class ChannelClosed(Exception):
-    """The TCP connection is gone, or was closed by us."""
+class ChannelClosed(ConnectionClosedError):
+    """The TCP connection is gone, or was closed by us. The library takes it for what its own streams raise."""
 
 
-class SocketChannel:
+class SocketChannel(ReadWriteCloser):
     """One TCP connection. One reader and one writer at a time."""
 
     def __init__(self, stream: trio.SocketStream, *, is_initiator: bool) -> None:
@@ -30,8 +34,8 @@ class SocketChannel:
         self._remote = _remote_of(stream)
 
     async def read(self, n: int | None = None) -> bytes:
-        """Between 1 and n bytes (any number when None); raises ChannelClosed at the end."""
-        if not self._buffer:
+        """Exactly n bytes, or any number of at least one when n is None; raises ChannelClosed when it ends before."""
+        while not self._buffer or (n is not None and len(self._buffer) < n):
             try:
                 chunk = await self._stream.receive_some(READ_CHUNK)
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
@@ -39,20 +43,11 @@ class SocketChannel:
             if not chunk:
                 raise ChannelClosed("closed by the other side")
             self.last_heard = trio.current_time()
-            if n is None or len(chunk) <= n:
-                return bytes(chunk)
             self._buffer += chunk
-        size = len(self._buffer) if n is None else min(n, len(self._buffer))
+        size = len(self._buffer) if n is None else n
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data
-
-    async def read_exactly(self, n: int) -> bytes:
-        """Exactly n bytes; raises ChannelClosed when the connection ends before."""
-        data = bytearray()
-        while len(data) < n:
-            data += await self.read(n - len(data))
-        return bytes(data)
 
     async def write(self, data: bytes) -> None:
         """Send everything; raises ChannelClosed. Cancelling it leaves the connection unusable: abort it then."""

@@ -15,13 +15,19 @@ from dataclasses import dataclass
 from typing import Final
 
 import trio
-from adversary.raw_peer import MESHSUB, RawPeer, line, open_socket, raw_peer
+from adversary.raw_peer import MESHSUB, RawPeer, open_socket, raw_peer
+from adversary.wire import (
+    DATA,
+    HEADER,
+    SYN,
+    WINDOW_UPDATE,
+    HandshakeFailed,
+    NegotiationFailed,
+    encode_varint,
+    line,
+)
 from libp2p.pubsub.pb import rpc_pb2
-from yumad.protocols.libp2p.handshake import HandshakeFailed
-from yumad.protocols.libp2p.negotiation import NegotiationFailed
-from yumad.protocols.libp2p.rpc import encode_varint
 from yumad.protocols.libp2p.socket_channel import ChannelClosed
-from yumad.protocols.libp2p.yamux_stream import DATA, HEADER, SYN, WINDOW_UPDATE
 
 GOSSIP: Final = MESHSUB.encode()
 

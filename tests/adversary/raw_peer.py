@@ -11,14 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
+from adversary.wire import DATA, FIN, HEADER, RST, SYN, WINDOW_UPDATE, SecureChannel, line, secure
 from yumad.protocols.libp2p.addresses import parse_address
-from yumad.protocols.libp2p.handshake import Handshake, SecureChannel
-from yumad.protocols.libp2p.identity import identity_from_seed
-from yumad.protocols.libp2p.negotiation import propose_protocol
-from yumad.protocols.libp2p.rpc import encode_varint
 from yumad.protocols.libp2p.socket_channel import ChannelClosed, SocketChannel
-from yumad.protocols.libp2p.yamux import YAMUX
-from yumad.protocols.libp2p.yamux_stream import DATA, FIN, HEADER, RST, SYN, WINDOW_UPDATE
 
 MESHSUB: Final = "/meshsub/1.1.0"
 
@@ -27,11 +22,6 @@ async def open_socket(address: str) -> trio.SocketStream:
     """A TCP connection to the host and port of a multiaddr."""
     target = parse_address(address)
     return await trio.open_tcp_stream(target.host, target.port)
-
-
-def line(text: bytes) -> bytes:
-    """One multistream message of any bytes."""
-    return encode_varint(len(text) + 1) + text + b"\n"
 
 
 class RawPeer:
@@ -127,8 +117,7 @@ async def raw_peer(address: str, *, seed: bytes | None = None, listening: bool =
     assert target.peer is not None
     channel = SocketChannel(await open_socket(address), is_initiator=True)
     try:
-        secured = await Handshake(identity_from_seed(seed or os.urandom(32))).outbound(channel, target.peer)
-        await propose_protocol(secured, (YAMUX,))
+        secured = await secure(channel, seed or os.urandom(32), target.peer)
         peer = RawPeer(secured)
         async with trio.open_nursery() as nursery:
             if listening:

@@ -80,7 +80,8 @@ async def test_full_host_takes_a_protected_peer_in_place_of_a_stranger() -> None
     async with running(victim, known, *strangers):
         for stranger in strangers[:3]:
             await stranger.dial(victim.addresses()[0])
-        await strangers[3].dial(victim.addresses()[0])
+        with suppress(DialFailed):  # it may be refused before its side of the connection has begun
+            await strangers[3].dial(victim.addresses()[0])
         await eventually(lambda: strangers[3].connected() == ())  # no stranger displaces another
         await probe(known, victim)
         assert known.local_peer in victim.connected()
@@ -98,7 +99,8 @@ async def test_banned_peer_is_dropped_and_refused_both_ways_until_the_ban_ends()
         with pytest.raises(DialFailed, match="banned"):
             await a.dial(b.addresses()[0])
         await eventually(lambda: b.connected() == ())
-        await b.dial(a.addresses()[0])
+        with suppress(DialFailed):
+            await b.dial(a.addresses()[0])
         await eventually(lambda: b.connected() == ())
         assert a.stats().inbound_refused["banned"] == 1
         await eventually(lambda: not a.is_banned(b.local_peer))
@@ -242,7 +244,7 @@ async def test_escaped_exception_restarts_ours_on_the_same_port(monkeypatch) -> 
     async with running(ours, other):
         address = ours.addresses()
         await probe(other, ours)
-        nursery = ours._network._nursery
+        nursery = ours._node.swarm.background_nursery
         assert nursery is not None
 
         async def escape() -> None:
@@ -250,7 +252,7 @@ async def test_escaped_exception_restarts_ours_on_the_same_port(monkeypatch) -> 
 
         nursery.start_soon(escape)
         await eventually(lambda: other.connected() == ())
-        await eventually(lambda: ours._network.is_open)
+        await eventually(lambda: ours._node is not None and ours._node.swarm.is_open)
         assert ours.addresses() == address
         await probe(other, ours)
         await eventually(lambda: other.mesh_peers("t") != ())
@@ -262,10 +264,10 @@ async def test_exceptions_that_keep_escaping_end_the_run_with_the_cause(monkeypa
     monkeypatch.setattr("yumad.protocols.libp2p.host.RESTART_DELAY", 0.01)
     ours = make_transport(1)
 
-    def start_broken(nursery: trio.Nursery) -> None:
+    async def start_broken(node: Any, nursery: trio.Nursery) -> None:
         raise RuntimeError("always broken")
 
-    monkeypatch.setattr(ours._pubsub, "start", start_broken)
+    monkeypatch.setattr(ours, "_start", start_broken)
     with pytest.raises(TransportError, match="failed 4 times within 60 s"):
         await ours.run()
 

@@ -16,10 +16,10 @@ from adversary.attacks import (
 )
 from adversary.hosts import TOPIC, accept_all, echo, eventually, is_dead, make_transport, probe, running, stock_host
 from adversary.raw_peer import raw_peer
+from adversary.wire import Rpc, encode_frame
 from libp2p.network.config import ConnectionConfig
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
-from yumad.protocols.libp2p.rpc import Rpc, encode_frame
 from yumad.protocols.transport import GossipVerdict, PeerId, StreamClosed, StreamRefused
 
 

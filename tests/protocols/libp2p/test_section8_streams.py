@@ -10,12 +10,12 @@ import trio
 from adversary.attacks import attack_many_streams, attack_unread_streams, attack_window_overrun
 from adversary.hosts import echo, eventually, make_transport, probe, running, stock_host
 from adversary.raw_peer import raw_peer
+from adversary.wire import SYN, WINDOW_UPDATE
 from libp2p import new_host
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 from yumad.protocols.libp2p import yamux
 from yumad.protocols.libp2p.host import Libp2pTransport
-from yumad.protocols.libp2p.yamux_stream import SYN, WINDOW_UPDATE
 from yumad.protocols.transport import PeerId, Stream, StreamClosed, StreamRefused
 
 
@@ -76,8 +76,8 @@ async def test_cancelled_write_of_ours_leaves_the_connection_usable() -> None:
     victim.set_stream_handler("/echo", echo)
     async with running(victim, dialer):
         await dialer.dial(victim.addresses()[0])
-        (connection,) = dialer._network._connections[victim.local_peer]
-        socket = connection.muxer._channel._channel._stream.socket
+        (connection,) = dialer._node.swarm.get_connections()
+        socket = connection.muxed_conn.channel._stream.socket
         socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_SNDBUF, SMALL_SEND_BUFFER)
         for _ in range(8):
             stream = await dialer.open_stream(victim.local_peer, "/sink", timeout=5)
@@ -95,7 +95,7 @@ async def test_cancelled_write_of_ours_leaves_the_connection_usable() -> None:
 
 
 async def test_write_that_nobody_reads_ends_at_its_deadline_with_the_connection(monkeypatch) -> None:
-    monkeypatch.setattr("yumad.protocols.libp2p.yamux_stream.WRITE_DEADLINE", 0.3)
+    monkeypatch.setattr("yumad.protocols.libp2p.stream.WRITE_DEADLINE", 0.3)
     victim, dialer = make_transport(1), make_transport(2)
     victim.set_stream_handler("/unread", _unread)
     async with running(victim, dialer):
