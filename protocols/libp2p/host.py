@@ -146,20 +146,31 @@ class Libp2pTransport:
                     finally:
                         # Before anything else is unwound: whoever shields a write waits for its socket.
                         node.swarm.stop_now()
+            except BaseExceptionGroup as group:
+                ending, faults = group.split(lambda error: not isinstance(error, Exception))
+                if faults is not None:
+                    self._note_failure(faults, failures)
+                if ending is not None:
+                    # Stopped while something failed: the stop goes on, the failure is counted and no longer matters.
+                    raise ending from None
             except Exception as error:
-                self._counters.fault("network", error)
-                now = trio.current_time()
-                failures = [t for t in failures if now - t < RESTART_WINDOW] + [now]
-                if len(failures) > MAX_RESTARTS:
-                    raise TransportError(
-                        f"the network failed {len(failures)} times within {RESTART_WINDOW:.0f} s; last: {error!r}"
-                    ) from error
+                self._note_failure(error, failures)
             finally:
                 self._node = None
                 node.swarm.stop_now()
                 for listener in listeners:
                     listener.socket.close()
             await trio.sleep(RESTART_DELAY)
+
+    def _note_failure(self, error: BaseException, failures: list[float]) -> None:
+        """Count a failure of the whole network; raises TransportError when there were too many lately."""
+        self._counters.fault("network", error)
+        now = trio.current_time()
+        failures[:] = [t for t in failures if now - t < RESTART_WINDOW] + [now]
+        if len(failures) > MAX_RESTARTS:
+            raise TransportError(
+                f"the network failed {len(failures)} times within {RESTART_WINDOW:.0f} s; last: {error!r}"
+            ) from error
 
     def _make_node(self, opened: dict[str, trio.SocketListener]) -> _Node:
         swarm = HardenedSwarm(
@@ -173,6 +184,7 @@ class Libp2pTransport:
         host = HardenedHost(swarm, self._counters, agent=self._agent, addresses=self.addresses)
         router = HardenedGossipSub(self._mesh, self._counters, rng=self._rng, score=self._score)
         pubsub = HardenedPubsub(host, router, self._counters, on_misbehaviour=self._on_misbehaviour)
+        swarm.watcher = pubsub.connection_lost
         for protocol, handler in self._handlers.items():
             host.serve(protocol, handler)
         return _Node(swarm, host, router, pubsub)

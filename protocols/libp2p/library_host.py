@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import trio
 from libp2p.abc import INetStream
@@ -32,9 +32,6 @@ from .counters import Counters
 from .stream import LibraryStream
 from .swarm import HardenedSwarm
 from .upgrade import NEGOTIATION_TIMEOUT, BoundedCommunicator
-
-MAX_UNNAMED_STREAMS: Final = 32
-"""Inbound streams of one connection that have not named a protocol yet; honest dialers name it in the first message."""
 
 
 class HardenedHost(BasicHost):
@@ -89,11 +86,6 @@ class HardenedHost(BasicHost):
 
     async def _named(self, stream: LibraryStream) -> StreamHandlerFn | None:
         muxer: Any = stream.net_stream.muxed_conn
-        if muxer.unnamed_streams >= MAX_UNNAMED_STREAMS:
-            self._counters.drop("stream without a protocol")
-            stream.refuse()
-            return None
-        muxer.unnamed_streams += 1
         handler: StreamHandlerFn | None = None
         try:
             protocol, handler = await self.multiselect.negotiate(

@@ -28,6 +28,7 @@ from .outbox import Outbox, encode_frame
 from .router import HardenedGossipSub
 from .rpc_shape import MAX_RPC, MAX_SUBSCRIPTIONS, MalformedRpc, decode_rpc
 from .stream import LibraryStream
+from .yamux import HardenedYamux
 
 PACE_SECONDS: Final = 2.0
 """How long a publish waits for slow peers to fall below the pace marks before it goes on without them."""
@@ -250,6 +251,12 @@ class HardenedPubsub(Pubsub):
             if self.peer_queues.get(peer_id) is queue:
                 self._counters.drop("gossip stream lost")
                 self._handle_dead_peer(peer_id)
+
+    def connection_lost(self, muxer: HardenedYamux) -> None:
+        """A connection is gone: our stream to the peer with it, if it ran over that one."""
+        stream = self.peers.get(muxer.peer_id)
+        if (stream is not None and stream.muxed_conn is muxer) or not self._peer_is_connected(muxer.peer_id):
+            self._handle_dead_peer(muxer.peer_id)
 
     async def _peer_stream_retry_task(self, peer_id: ID) -> None:
         # Not at once: a peer that takes the stream and breaks it would keep us busy.

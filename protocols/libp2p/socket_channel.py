@@ -31,6 +31,8 @@ class SocketChannel(ReadWriteCloser):
         self._aborted = False
         self.last_heard: float | None = None
         """When the other side last sent anything: sockets that stay silent are the first to go (LIBP2P 6 row 10)."""
+        self.dialed_as = ""
+        """Multiaddr that led here, without the peer id; "" for an accepted socket."""
         self._remote = _remote_of(stream)
 
     async def read(self, n: int | None = None) -> bytes:

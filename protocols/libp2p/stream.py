@@ -103,11 +103,6 @@ class LibraryStream:
             await self.net_stream.reset()
         self._connection.forget(self._muxed)
 
-    def refuse(self) -> None:
-        """Reset a stream that nobody will serve; the connection ends when there are too many of them."""
-        self._over = True
-        self._connection.refuse(self._muxed)
-
 
 def _why(error: BaseException) -> str:
     cause = error.__cause__

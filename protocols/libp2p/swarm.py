@@ -103,6 +103,8 @@ class HardenedSwarm(Swarm):
         self._dialing: dict[PeerId, trio.Event] = {}
         self._dials = trio.CapacityLimiter(MAX_DIALS)
         self.is_open = False
+        self.watcher: Callable[[HardenedYamux], None] | None = None
+        """Told at once when a connection is gone (gossip); the library tells a tenth of a second later."""
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -190,6 +192,8 @@ class HardenedSwarm(Swarm):
             peer = self._announced.pop(muxer.peer_id, None)
             if peer is not None:
                 self._feed.disconnected(peer)
+        if self.watcher is not None:
+            self.watcher(muxer)
 
     def _drop(self, conn: Any, reason: str) -> None:
         _muxer(conn).abort(reason)
@@ -318,10 +322,10 @@ class HardenedSwarm(Swarm):
         assert isinstance(muxed_conn, HardenedYamux)
         if direction == "outbound":
             channel = muxed_conn.channel
-            host, port = channel.get_remote_address() or ("0.0.0.0", 0)
+            host = (channel.get_remote_address() or ("0.0.0.0", 0))[0]
             peer = PeerId(muxed_conn.peer_id.to_base58())
             slot = self._admission.dialed(host, peer, trio.current_time(), evict=channel.abort)
-            self._slots[muxed_conn], self._addresses[muxed_conn] = slot, str(address_of_socket(host, port))
+            self._slots[muxed_conn], self._addresses[muxed_conn] = slot, channel.dialed_as
         return await super().add_conn(muxed_conn, direction)
 
     async def _open_socket(self, address: Address) -> SocketChannel:
@@ -341,7 +345,9 @@ class HardenedSwarm(Swarm):
         for kind, host in hosts:
             try:
                 raw: Any = await self._tcp.dial(Multiaddr(f"/{kind}/{host}/tcp/{address.port}"))
-                return SocketChannel(raw.stream.stream, is_initiator=True)
+                channel = SocketChannel(raw.stream.stream, is_initiator=True)
+                channel.dialed_as = address.without_peer()
+                return channel
             except OpenConnectionError as error:
                 failure = _reason(error, address.peer)
         raise DialFailed(str(address), failure)

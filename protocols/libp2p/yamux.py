@@ -55,6 +55,9 @@ MAX_STREAMS: Final = 256
 MAX_REFUSED_STREAMS: Final = 1024
 """Streams beyond a cap that are answered with a reset; a peer that opens more has no use for streams."""
 
+MAX_UNNAMED_STREAMS: Final = 32
+"""Inbound streams of one connection that have not named a protocol yet; honest dialers name it in the first message."""
+
 SEND_ROOM: Final = 256 * 1024
 """Queued bytes above which stream writers wait: one window, so that one writer can fill a link and not the memory."""
 
@@ -222,7 +225,7 @@ class HardenedYamux(Yamux):
         self.ended = trio.Event()
         self.close_reason: str | None = None
         self.unnamed_streams = 0
-        """Inbound streams that have not named a protocol yet."""
+        """Inbound streams that have not named a protocol yet; the host counts them down."""
         self._on_misbehaviour = on_misbehaviour
         self._own_parity = 1 if session.is_initiator else 0
         self._refused = 0
@@ -303,11 +306,6 @@ class HardenedYamux(Yamux):
         self.send(HEADER.pack(0, TYPE_WINDOW_UPDATE, FLAG_SYN, stream.stream_id, 0))
         return stream
 
-    def refuse(self, stream: HardenedYamuxStream) -> None:
-        """Reset an inbound stream that nobody will serve; a flood of them ends the connection."""
-        self.reset_now(stream)
-        self._count_refused()
-
     def reset_now(self, stream: YamuxStream) -> None:
         """Abort a stream from synchronous code."""
         if self.streams.get(stream.stream_id) is stream:
@@ -368,9 +366,9 @@ class HardenedYamux(Yamux):
         if stream_id == _NO_STREAM:
             self.misbehaved("stream frame without a stream")
             return None, 0
-        if flags & FLAG_SYN:
-            await self._take_syn(stream_id)
         body = length if kind == TYPE_DATA else 0
+        if flags & FLAG_SYN and not await self._take_syn(stream_id) and not body:
+            return None, 0
         stream = self.streams.get(stream_id)
         # A stream we no longer know may still have one window of data on its way to us.
         if body > (WINDOW if stream is None else stream.recv_window):
@@ -385,16 +383,20 @@ class HardenedYamux(Yamux):
         # The stream is known to the library by now: it must not open or acknowledge it once more.
         return HEADER.pack(version, kind, flags & ~(FLAG_SYN | FLAG_ACK), stream_id, length), body
 
-    async def _take_syn(self, stream_id: int) -> None:
+    async def _take_syn(self, stream_id: int) -> bool:
+        """Whether the stream was opened."""
         if stream_id in self.streams or stream_id & 1 == self._own_parity:
             self.misbehaved("stream number taken")
-        elif self._count(1 - self._own_parity) >= MAX_STREAMS:
+        elif self.unnamed_streams >= MAX_UNNAMED_STREAMS or self._count(1 - self._own_parity) >= MAX_STREAMS:
             self.send(HEADER.pack(0, TYPE_WINDOW_UPDATE, FLAG_RST, stream_id, 0))
             self._count_refused()
         else:
+            self.unnamed_streams += 1
             stream = self._add_stream(stream_id, is_initiator=False)
             self.send(HEADER.pack(0, TYPE_WINDOW_UPDATE, FLAG_ACK, stream_id, 0))
             await self.new_stream_send_channel.send(stream)
+            return True
+        return False
 
     def _finalize_stream_locked(self, stream: YamuxStream, *, fully_closed: bool) -> None:
         """Called by the library once a stream is over: unread bytes stay readable, unless it was reset."""

@@ -25,6 +25,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from multiaddr import Multiaddr
 from yumad.protocols.libp2p import pubsub as pubsub_module
 from yumad.protocols.libp2p.message_cache import message_id
+from yumad.protocols.libp2p.outbox import Outbox
 from yumad.protocols.transport import MAX_GOSSIP, GossipVerdict, PayloadTooLarge, PeerId
 
 
@@ -60,13 +61,36 @@ async def test_stock_verifies_a_record_twice_per_control_rpc_and_ours_sends_none
         await a.pubsub.router.emit_graft("t", b.host.get_id())
         await eventually(lambda: verified == before + 2)
 
-    ours = make_transport(1)
+    frames: list[bytes] = []
+    original_next = Outbox.next
+
+    async def noting(outbox: Outbox) -> bytes | None:
+        frame = await original_next(outbox)
+        frames.extend([frame] if frame is not None else [])
+        return frame
+
+    monkeypatch.setattr(Outbox, "next", noting)
+    before = verified
+    ours, other = make_transport(1), make_transport(2)
+    seen: list[bytes] = []
     ours.subscribe("t", accept_all([]))
-    async with running(ours), raw_peer(ours.addresses()[0]) as peer:
-        stream = await peer.open_stream(b"/meshsub/1.1.0")
-        await peer.data(stream, encode_frame(Rpc(subscriptions=[("t", True)], graft=["t"])))
-        await eventually(lambda: b"/meshsub/1.2.0" in peer.received)
-        await eventually(lambda: b"t" in _subscriptions(peer.received))
+    other.subscribe("t", accept_all(seen))
+    async with running(ours, other):
+        await ours.dial(other.addresses()[0])
+        await eventually(lambda: ours.mesh_peers("t") != ())
+        await ours.publish("t", bytes(5000))
+        await eventually(lambda: seen == [bytes(5000)])
+    rpcs = [_rpc(frame) for frame in frames]
+    assert any(rpc.subscriptions for rpc in rpcs)
+    assert any(rpc.publish for rpc in rpcs)
+    assert any(rpc.control.graft for rpc in rpcs)
+    assert not any(rpc.HasField("senderRecord") for rpc in rpcs)
+    assert verified == before
+
+
+def _rpc(frame: bytes) -> Any:
+    start = next(i for i, byte in enumerate(frame) if byte < 0x80) + 1
+    return rpc_pb2.RPC.FromString(frame[start:])
 
 
 # --- item 9: bursts, slow peers, size ---------------------------------------------------------------------------------
