@@ -134,6 +134,8 @@ class HardenedYamuxStream(YamuxStream):
                 data = bytes(buffer[:limit])
                 del buffer[: len(data)]
                 self._credit(len(data))
+                if self._closed and not buffer:
+                    connection.forget(self)
                 return data
             if self.recv_closed or buffer is None or self.discard_until is not None:
                 raise MuxedStreamEOF("the peer has ended the stream")
@@ -464,6 +466,7 @@ class HardenedYamux(Yamux):
             await trio.sleep(PING_TIMEOUT)
             # One more second: after a stall of our own process its answer may lie unread in the socket.
             await trio.sleep(1.0)
+            self._sweep_stale_streams()
             if (self.channel.last_heard or opened) < asked:
                 self.abort("no sign of life")
                 return
