@@ -30,23 +30,17 @@ class ReceiveBudget:
         self._held: dict[Holder, int] = {}
         self.total = 0
 
-    def take(self, holder: Holder, size: int) -> None:
-        """`size` more bytes wait to be read. If too much, the holder or the largest one loses its connection."""
-        self._held[holder] = self._held.get(holder, 0) + size
-        self.total += size
-        if self._held[holder] > self._connection_limit:
+    def hold(self, holder: Holder, size: int) -> None:
+        """`size` bytes of this holder wait to be read. If too much, it or the largest one loses its connection."""
+        self.total += size - self._held.get(holder, 0)
+        if size:
+            self._held[holder] = size
+        else:
+            self._held.pop(holder, None)
+        if size > self._connection_limit:
             holder.misbehaved("too much unread data")
         elif self.total > self._total_limit:
             max(self._held, key=self._held.__getitem__).misbehaved("too much unread data")
-
-    def give(self, holder: Holder, size: int) -> None:
-        """`size` bytes were read or thrown away."""
-        held = self._held.get(holder, 0)
-        self.total -= min(size, held)
-        if held > size:
-            self._held[holder] = held - size
-        else:
-            self._held.pop(holder, None)
 
     def release(self, holder: Holder) -> None:
         """The connection is over; what its streams still hold is no longer counted."""

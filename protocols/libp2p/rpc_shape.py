@@ -59,17 +59,18 @@ def decode_rpc(data: bytes) -> Any:
     _check(memoryview(data))
     try:
         rpc = rpc_pb2.RPC.FromString(data)
-        # Touched here, so that text which is none cannot raise later, inside the router.
-        for entry in rpc.subscriptions:
-            _ = entry.topicid
+        topics = [entry.topicid for entry in rpc.subscriptions]
         for message in rpc.publish:
             if len(message.topicIDs) != 1:
                 raise MalformedRpc(f"a message for {len(message.topicIDs)} topics")
+            topics.append(message.topicIDs[0])
         for entries in (rpc.control.ihave, rpc.control.graft, rpc.control.prune):
-            for control in entries:
-                _ = control.topicID
+            topics += [entry.topicID for entry in entries]
     except (DecodeError, UnicodeDecodeError, ValueError) as error:
         raise MalformedRpc(f"not an RPC: {error}") from error
+    # The library hands out bytes where text was announced and none came.
+    if not all(isinstance(topic, str) for topic in topics):
+        raise MalformedRpc("a topic that is not UTF-8")
     # Verifying it twice per RPC is most of what the library spends on one (LIBP2P 8.6), and it says nothing we use.
     rpc.ClearField("senderRecord")
     return rpc

@@ -170,7 +170,7 @@ class HardenedYamuxStream(YamuxStream):
             self.connection.wake(self)
 
     def _credit(self, size: int) -> None:
-        self.connection.budget.give(self.connection, size)
+        self.connection.recount()
         self._uncredited += size
         if self._uncredited * 2 >= WINDOW and not self.recv_closed:
             self.recv_window += self._uncredited
@@ -327,8 +327,13 @@ class HardenedYamux(Yamux):
         """Throw away what nobody will read."""
         buffer = self.stream_buffers.get(stream.stream_id)
         if buffer and self.streams.get(stream.stream_id) is stream:
-            self.budget.give(self, len(buffer))
             buffer.clear()
+        self.recount()
+
+    def recount(self, arriving: int = 0) -> None:
+        """Tell the budget what is unread, counted and not added up: a frame may be cut off, a stream go meanwhile."""
+        if self.close_reason is None:
+            self.budget.hold(self, sum(map(len, self.stream_buffers.values())) + arriving)
 
     def forget(self, stream: YamuxStream) -> None:
         """Both sides are done with the stream, or one has aborted it: its slot is free."""
@@ -381,7 +386,7 @@ class HardenedYamux(Yamux):
                 if flags & (FLAG_FIN | FLAG_RST):
                     self.forget(stream)
                 return HEADER.pack(version, kind, 0, _NO_STREAM, length), body
-            self.budget.take(self, body)
+            self.recount(body)
         # The stream is known to the library by now: it must not open or acknowledge it once more.
         return HEADER.pack(version, kind, flags & ~(FLAG_SYN | FLAG_ACK), stream_id, length), body
 

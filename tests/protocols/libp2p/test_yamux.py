@@ -380,14 +380,13 @@ def test_budget_ends_the_largest_holder_when_all_together_are_too_much() -> None
     ended: list[str] = []
     budget = ReceiveBudget(connection_limit=100, total_limit=150)
     a, b, c = Holder("a"), Holder("b"), Holder("c")
-    budget.take(a, 90)
-    budget.take(b, 50)
-    budget.take(c, 20)
+    budget.hold(a, 90)
+    budget.hold(b, 50)
+    budget.hold(c, 20)
     assert ended == ["a"]
     budget.release(a)
-    budget.give(a, 90)
     assert budget.total == 70
-    budget.take(b, 51)
+    budget.hold(b, 101)
     assert ended == ["a", "b"]
 
 
