@@ -82,7 +82,10 @@ class ContentCache(MessageCache):
 
     def put(self, msg: Any) -> None:
         """Keep a message for the coming heartbeats."""
-        identifier = id_of(msg)
+        self.keep(id_of(msg), msg)
+
+    def keep(self, identifier: bytes, msg: Any) -> None:
+        """The same for a message whose id is known."""
         if identifier in self.msgs:
             return
         # The library's entry, under our id: it takes the id from origin and sequence number, which ours leave empty.

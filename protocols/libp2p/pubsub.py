@@ -47,6 +47,9 @@ MAX_INBOUND_STREAMS: Final = 2
 REOPEN_PAUSE: Final = 0.5
 """Seconds before a lost gossip stream is opened again; the library doubles its own pauses up to 10 s after that."""
 
+READ_CHUNK: Final = 65_536
+"""Bytes asked of a gossip stream at once: all that one Noise message brings."""
+
 MAX_TOPICS_PER_PEER: Final = 64
 """Subscriptions of one peer that are remembered."""
 
@@ -118,7 +121,7 @@ class HardenedPubsub(Pubsub):
         if len(msg.data) > MAX_GOSSIP:
             self._counters.drop("gossip too large")
             return
-        identifier = id_of(msg)
+        identifier = message_id(topic, msg.data)
         if self.seen.has(identifier) or self._ignored.get(identifier, now) > now:
             self._counters.gossip_duplicate += 1
             return
@@ -176,8 +179,9 @@ class HardenedPubsub(Pubsub):
             return
         self._inbound[peer_id] = self._inbound.get(peer_id, 0) + 1
         try:
+            frames = _Frames(reader)
             while True:
-                frame = await _read_frame(reader)
+                frame = await frames.next()
                 if frame is None:
                     return
                 await self._take_rpc(peer_id, decode_rpc(frame))
@@ -272,18 +276,41 @@ class HardenedPubsub(Pubsub):
         return bool(self.host.get_network().get_connections(peer_id))
 
 
-async def _read_frame(stream: LibraryStream) -> bytes | None:
-    """One length-prefixed RPC, None at the end of the stream; raises MalformedRpc before it reads what is too long."""
-    first = await stream.read_some(1)
-    if not first:
+class _Frames:
+    """Length-prefixed RPCs of one stream, read in chunks: each read of a library stream costs a tenth of an RPC."""
+
+    def __init__(self, stream: LibraryStream) -> None:
+        self._stream = stream
+        self._pending = bytearray()
+
+    async def next(self) -> bytes | None:
+        """The next RPC, None at the end; raises MalformedRpc before it reads what is too long, or StreamClosed."""
+        while True:
+            prefix = self._prefix()
+            if prefix is not None:
+                break
+            chunk = await self._stream.read_some(READ_CHUNK)
+            if not chunk:
+                return None
+            self._pending += chunk
+        start, length = prefix
+        if length > MAX_RPC:
+            raise MalformedRpc(f"RPC of {length} bytes, at most {MAX_RPC} are taken")
+        missing = start + length - len(self._pending)
+        if missing > 0:
+            self._pending += await self._stream.read_exactly(missing)
+        frame = bytes(self._pending[start : start + length])
+        del self._pending[: start + length]
+        return frame
+
+    def _prefix(self) -> tuple[int, int] | None:
+        """(bytes of the length, the length) once it has arrived; raises MalformedRpc when it is no small number."""
+        length = shift = 0
+        for position, byte in enumerate(self._pending[:5], start=1):
+            if shift > 21:
+                raise MalformedRpc("length of an RPC is not a small number")
+            length |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return position, length
+            shift += 7
         return None
-    length, shift = first[0] & 0x7F, 7
-    while first[0] & 0x80:
-        if shift > 21:
-            raise MalformedRpc("length of an RPC is not a small number")
-        first = await stream.read_exactly(1)
-        length |= (first[0] & 0x7F) << shift
-        shift += 7
-    if length > MAX_RPC:
-        raise MalformedRpc(f"RPC of {length} bytes, at most {MAX_RPC} are taken")
-    return await stream.read_exactly(length)

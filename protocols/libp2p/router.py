@@ -30,7 +30,7 @@ from libp2p.pubsub.score import ScoreParams
 from ..transport import PeerId
 from .counters import Counters
 from .ledger_scorer import LedgerScorer
-from .message_cache import ID_BYTES, ContentCache, id_of
+from .message_cache import ID_BYTES, ContentCache, message_id
 from .outbox import Outbox, encode_frame
 
 MESHSUB: Final = (PROTOCOL_ID_V12, PROTOCOL_ID_V11, PROTOCOL_ID)
@@ -139,7 +139,7 @@ class HardenedGossipSub(GossipSub):
             spam_protection_enabled=False,
             eclipse_protection_enabled=False,
         )
-        self.mcache = ContentCache(parameters.gossip_window, parameters.history)
+        self.mcache = self.cache = ContentCache(parameters.gossip_window, parameters.history)
         self.ledger = LedgerScorer(params, score)
         self.scorer = self.ledger
         self._counters = counters
@@ -153,13 +153,13 @@ class HardenedGossipSub(GossipSub):
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: Any) -> None:
         """Cache an accepted message and send it on. `msg_forwarder` is our own id for one of our own."""
-        self.mcache.put(pubsub_msg)
         (topic,) = pubsub_msg.topicIDs
-        identifier = id_of(pubsub_msg)
+        identifier = message_id(topic, pubsub_msg.data)
+        self.cache.keep(identifier, pubsub_msg)
         if len(pubsub_msg.data) >= UNWANTED_SIZE and not self._is_own(msg_forwarder):
             await self._emit_idontwant_for_message(identifier, [topic])
         self.time_since_last_publish[topic] = int(time.time())
-        self.spread(pubsub_msg, self.receivers(topic, msg_forwarder, identifier))
+        self.spread(identifier, pubsub_msg, self.receivers(topic, msg_forwarder, identifier))
 
     def receivers(self, topic: str, msg_forwarder: ID, identifier: bytes) -> list[ID]:
         """Peers to whom a message goes: the library's choice, and for one of our own at least `degree` first hops."""
@@ -179,10 +179,9 @@ class HardenedGossipSub(GossipSub):
             chosen += self._rng.sample(spare, room) if len(spare) > room else spare
         return chosen
 
-    def spread(self, message: Any, receivers: Iterable[ID]) -> None:
+    def spread(self, identifier: bytes, message: Any, receivers: Iterable[ID]) -> None:
         """Put one message into the outboxes of these peers, encoded once; who has no room is offered it again."""
         assert self.pubsub is not None
-        identifier = id_of(message)
         # Of the envelope only topic and data go on: it is unsigned, and a copy that names a receiver as its origin
         # would make a stock host drop the message for good.
         bare = rpc_pb2.Message(data=message.data, topicIDs=message.topicIDs)
@@ -288,7 +287,7 @@ class HardenedGossipSub(GossipSub):
                 continue
             budget.served[identifier] = times + 1
             budget.served_bytes += len(message.data)
-            self.spread(message, [sender_peer_id])
+            self.spread(identifier, message, [sender_peer_id])
 
     async def handle_idontwant(self, idontwant_msg: Any, sender_peer_id: ID) -> None:
         """The peer has these messages already and wants no copy, also none that still waits in its outbox."""

@@ -46,9 +46,6 @@ from .socket_channel import ChannelClosed, SocketChannel
 
 HEADER: Final = struct.Struct(YAMUX_HEADER_FORMAT)
 WINDOW: Final = DEFAULT_WINDOW_SIZE
-MAX_FRAME_BODY: Final = 16_384
-"""Body bytes of one of our frames: four fit into a batch, so that streams of one connection take turns."""
-
 MAX_STREAMS: Final = 256
 """Streams each side may have open on a connection, as in LIBP2P 3 (hardened: 12 000 SYNs cost 3 MB)."""
 
@@ -66,6 +63,9 @@ SEND_LIMIT: Final = 1 << 20
 
 BATCH: Final = 60_000
 """Bytes handed to the cipher at once: many small frames share one Noise message (at most 65 519)."""
+
+MAX_FRAME_BODY: Final = BATCH - HEADER_SIZE
+"""Body bytes of one of our frames: each costs the receiver's frame loop the same, whatever its size."""
 
 WRITE_STALL: Final = 15.0
 """Seconds one batch may wait for the socket. 60 kB in 15 s is 4 kB/s; slower peers are of no use."""
