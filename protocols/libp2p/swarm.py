@@ -162,10 +162,14 @@ class HardenedSwarm(Swarm):
     async def notify_connected(self, conn: INetConn) -> None:
         """Called by the library once a connection is in the table."""
         muxer = _muxer(conn)
+        if muxer.close_reason is not None:
+            # It ended while the library was starting it, which cleaned up before it put it into the table.
+            self.remove_conn(conn)  # type: ignore[arg-type]
+            return
         for older in self.get_connections(muxer.peer_id):
             if older is not conn and _muxer(older).is_initiator == muxer.is_initiator:
                 self._drop(older, "replaced by a newer connection")
-        if muxer.close_reason is None and muxer.peer_id not in self._announced:
+        if muxer.peer_id not in self._announced:
             peer = self._announced[muxer.peer_id] = PeerId(muxer.peer_id.to_base58())
             self._feed.connected(PeerConnected(peer, muxer.is_initiator, self._addresses.get(muxer, "")))
         await self._notify("connected", conn)
@@ -314,6 +318,8 @@ class HardenedSwarm(Swarm):
                 except BaseException:
                     channel.abort()
                     raise
+                if not self.is_connected(peer):
+                    raise DialFailed(str(address), "the connection ended as soon as it began")
             if scope.cancelled_caught:
                 raise DialFailed(str(address), f"no answer within {DIAL_TIMEOUT:.0f} s")
 

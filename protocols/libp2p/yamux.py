@@ -249,6 +249,8 @@ class HardenedYamux(Yamux):
             self.abort(f"multiplexer failed: {error!r}")
         finally:
             self.abort("closed")
+            # The library waits for it without an end, and may have been ended before it could say so.
+            self.event_started.set()
 
     def abort(self, reason: str) -> None:
         """End the connection at once; the first reason stands. Safe from any task."""
