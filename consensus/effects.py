@@ -21,6 +21,9 @@ from .types import Era, Hash32, Height, Micros, Slot, View
 NO_FLOOR: Final = View(0)
 """A guard that has pruned nothing in the era: every view is above it."""
 
+VOTES_AT_ONCE: Final = Micros(0)
+"""No listening at start: the guard was made with its key in this process, or the caller has listened already."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockRef:
@@ -68,6 +71,9 @@ class Restarted:
     """Headers whose bodies the guard holds above F (R9)."""
     vote_floor: View = NO_FLOOR
     """View of this era at or below which the guard signs nothing new: above F when the chain database was lost."""
+    listens_until: Micros = VOTES_AT_ONCE
+    """Unix time before which nothing new is signed: two slots from the start, in which neighbours show statements of
+    the own key that the guard does not know (CHAIN 1.3, second signer). Views start no earlier."""
 
 
 @dataclass(frozen=True, slots=True)

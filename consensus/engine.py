@@ -140,6 +140,7 @@ class Engine(EngineState):
         self._level = 0
         self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
         self._vote_floor = event.vote_floor
+        self._listens_until = event.listens_until
         for header in event.blocks:
             self._restore_block(header, event)
         for signed in event.own_statements:
@@ -306,6 +307,7 @@ class Engine(EngineState):
         self._level = min(self._timing.most_level, max(self._level, self._failed_views(view)))
         failed = self._failed_views(view)
         start = start_of_view(self._chain, self._timing, view, self._now, self._previous_start, failed)
+        start = max(start, self._listens_until)
         self._previous_start = start
         self._current = CurrentView(view, self.leader_of(view), self._level, start)
         self._executions.abandon_unwanted()
@@ -376,7 +378,7 @@ class Engine(EngineState):
 
     def _judge_current(self) -> None:
         """R3 up to execution for the first proposal of the current view; a deterministic failure nullifies at once."""
-        if self._own_index is None or self._current.acceptable is not None or self._has_voted():
+        if self._own_index is None or self._is_listening or self._current.acceptable is not None or self._has_voted():
             return
         proposal = self._votes.proposal(self.view)
         if proposal is None:
@@ -423,7 +425,7 @@ class Engine(EngineState):
 
     def _nullify(self) -> None:
         """R4, R8: nullify the current view unless a finalize vote of mine forbids it."""
-        if self._own_index is None or not self._may_nullify():
+        if self._own_index is None or self._is_listening or not self._may_nullify():
             return
         self._cast(nullify(self.era, self.view), None)
         self._executions.abandon_unwanted()
@@ -433,6 +435,8 @@ class Engine(EngineState):
 
     def _cast_finalize(self) -> None:
         """R5: for any notarised view above F, also late, unless nullified by me, once executed by me."""
+        if self._is_listening:
+            return
         for view in list(self._unfinalised_votes):
             statement = self._chain.certificates.notarised(view)
             if statement is None or not self._may_finalize(view):

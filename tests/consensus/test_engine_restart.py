@@ -19,7 +19,7 @@ from yumad.consensus.effects import (
 )
 from yumad.consensus.header import block_hash
 from yumad.consensus.statement import Kind
-from yumad.consensus.types import Era, Hash32, View
+from yumad.consensus.types import Era, Hash32, Micros, View
 
 PLAIN = Bench()
 """Makes headers, votes and certificates before the engine under test exists: same set, same genesis."""
@@ -177,3 +177,27 @@ def test_next_era_asks_the_guard_whether_the_key_may_sign_again(may_sign_again: 
     boundary = bench.finalise(1)
     bench.feed(EraOpened(EraContext(Era(1), bench.authorities, ref(boundary))))
     assert bench.engine.is_voter is may_sign_again
+
+
+def test_start_that_listens_signs_nothing_new_until_then_and_acts_on_what_came_meanwhile() -> None:
+    header = PLAIN.block(1)
+    until = Micros(PLAIN.timing.start_of(3))
+    bench = restarted(listens_until=until)
+    assert bench.timer(TimerKind.START) == until
+    bench.at_slot(1)
+    bench.feed(bench.proposal(1, 0, header), bench.certified(Kind.NOTARIZE, 1, 0, header))
+    bench.feed(BlockExecuted(block_hash(header)))
+    assert not bench.votes()
+    assert bench.timer(TimerKind.START) is None
+    bench.now = until
+    bench.fire(TimerKind.START)
+    assert bench.votes() == [bench.statement(Kind.FINALIZE, 1, 0, header)]
+
+
+def test_foreign_own_statement_while_listening_silences_the_key_before_it_signed() -> None:
+    bench = restarted(listens_until=Micros(PLAIN.timing.start_of(3)))
+    bench.feed(bench.seen(0, Kind.NULLIFY, 1))
+    assert bench.of(SecondSigner)
+    bench.at_slot(9)
+    bench.fire(TimerKind.NOTARIZE)
+    assert not bench.votes()

@@ -16,6 +16,7 @@ from simulation.world import EPOCH, FAKE_SIGNATURE, MS, SECOND, Crash
 from yumad.consensus.block import Block, Body, verify_body
 from yumad.consensus.certificate import Certificate
 from yumad.consensus.effects import (
+    VOTES_AT_ONCE,
     AbandonExecution,
     BehindFinality,
     BlockArrived,
@@ -84,6 +85,9 @@ class Node:
         self.is_drifting = False
         """Its arithmetic is wrong: a node that must stop itself."""
         self.raises_on: Hash32 | None = None
+        """Block whose execution raises here."""
+        self.slow_on: Hash32 | None = None
+        """Block whose execution takes ten slots."""
         self.boots = 0
         self.builds_evidence = True
 
@@ -145,6 +149,7 @@ class Node:
             own_statements=() if guard is None or not driver.offers_own_votes else guard.own_of(era),
             blocks=() if guard is None else guard.headers(),
             vote_floor=floor,
+            listens_until=Micros(self.local_now + 2 * self.world.setting.slot) if driver.listens else VOTES_AT_ONCE,
         )
 
     # --- clock ------------------------------------------------------------------------------------------------------
@@ -296,9 +301,8 @@ class Node:
         world = self.world
         self._timer_token += 1
         self._executing[name] = self._timer_token
-        world.schedule(
-            world.now + world.span(world.setting.execution), self._executed, name, header, self._timer_token, node=self
-        )
+        duration = 10 * world.setting.slot if name == self.slow_on else world.span(world.setting.execution)
+        world.schedule(world.now + duration, self._executed, name, header, self._timer_token, node=self)
 
     def _executed(self, name: Hash32, header: Header, token: int) -> None:
         if self._executing.get(name) != token:
@@ -394,6 +398,7 @@ class Node:
             state, context, parent, effect.slot, index, body, lambda name: self._ancestor_height(parent.hash, name)
         )
         self.world.blocks[sealed.hash] = sealed.block
+        self.world.truth.sealed.setdefault(sealed.hash, self.world.now)
         self.cache[sealed.hash] = sealed.block
         return sealed
 

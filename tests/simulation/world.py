@@ -59,6 +59,8 @@ class Driver:
     """R10 broken: own votes of the guard are not given back or offered."""
     repairs: bool = True
     """False: what a link lost is never sent again."""
+    listens: bool = False
+    """Whether a start listens two slots before it votes; off by default, so that crashes cost the runs little."""
     keeps_guard: bool = True
     """False: the guard is lost in each crash."""
 
