@@ -171,5 +171,3 @@ def find_epoch_record(path: str, record_id: str | None) -> Record:
     if record_id is None:
         raise VectorFileError(f"{path} holds no records")
     raise VectorFileError(f"{path} holds no record {record_id!r} among its {seen}", remedy="check the spelling of --id")
-
-
