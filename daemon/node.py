@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -23,9 +23,9 @@ from ..consensus.effects import SyncAdvanced
 from ..consensus.engine import Engine
 from ..consensus.rules.interface import TransactionOutcome
 from ..consensus.signature import KeyPair
-from ..consensus.statement import SignedStatement, VoteDomain
+from ..consensus.statement import VoteDomain
 from ..consensus.transaction import TransactionDomain, fork_digest
-from ..consensus.types import AuthorityKey, Era, Height
+from ..consensus.types import AuthorityKey, Era, Height, Micros
 from ..consensus.vote_guard import may_sign
 from ..protocols.chain_services import ChainServices
 from ..protocols.exchange import DEV_EXCHANGE_TICK, EXCHANGE_TICK, Exchange
@@ -43,7 +43,7 @@ from ..protocols.sync.catch_up import CatchUp
 from ..protocols.sync.proven_sets import Span
 from ..protocols.sync.range import RangeFailed
 from ..protocols.sync.sync_peers import SyncPeers
-from ..protocols.transport import PeerId, Transport
+from ..protocols.transport import Transport
 from ..storage.authority_key import Authority
 from ..storage.index import IndexStore
 from ..storage.peers import PeerStore
@@ -128,13 +128,14 @@ class Peer:
         self.transport = transport
         self.clock = surroundings.clock
         self.started = surroundings.clock.now()
+        self.listens_until = Micros(0)
+        """Until then the own authority key only listens for a second signer (CHAIN 1.3)."""
         self.epochs_run = 0
         self.results: OrderedDict[tuple[Height, int], TransactionOutcome] = OrderedDict()
         """Outcomes of the newest final transactions by (height, position); older ones are re-executed to be known."""
         self.times = FinalityTimes()
         self.sync = SyncState()
         self.index = index
-        self.is_voting = False
         self._surroundings = surroundings
         self._log = get_logger("peer")
         spec, store = opened.spec, opened.store
@@ -160,12 +161,12 @@ class Peer:
         self.link = NetworkLink(
             transport, self.gossip, self.requests, self.enforcer, self.view, surroundings.rng, self._want_sync
         )
-        self.driver = self._make_driver(voting=authority is not None and not self._must_listen())
+        self.driver = self._make_driver()
         self.exchange = Exchange(
             transport,
             names,
             self.view,
-            self._deliver,
+            self.link.deliver,
             self.enforcer,
             surroundings.rng,
             digest=self.digest,
@@ -238,17 +239,7 @@ class Peer:
             nursery.start_soon(self._keep_synced)
             nursery.start_soon(self._reoffer_own_transactions)
             task_status.started()
-            await self._drive()
-
-    async def _drive(self) -> None:
-        """Listen first where somebody else might hold the key, then vote (CHAIN 1.3, second signer)."""
-        if self.authority is not None and not self.is_voting:
-            seconds = LISTEN_SLOTS * self.opened.spec.slot_length / 1_000_000
-            self._log.info("listening for a second signer", seconds=seconds)
-            with trio.move_on_after(seconds):
-                await self.driver.run(self.link)
-            self.driver = self._make_driver(voting=True)
-        await self.driver.run(self.link)
+            await self.driver.run(self.link)
 
     def _must_listen(self) -> bool:
         """Whether this key has signed before: a copy of it may be at work elsewhere."""
@@ -261,21 +252,26 @@ class Peer:
         context = era_context(self.opened.store, self.opened.spec)
         return len(context.authorities.members) > 1
 
-    def _make_driver(self, *, voting: bool) -> Driver:
-        authority = self.authority if voting else None
+    def _make_driver(self) -> Driver:
+        authority = self.authority
         timing = self.opened.spec.timing
         engine = Engine(
             timing,
             None if authority is None else AuthorityKey(authority.key.public_key),
             lambda context: authority is not None and not may_sign(authority.guard.born, context.opening.slot, timing),
         )
-        guard = None if self.authority is None else self.authority.guard
+        guard = None if authority is None else authority.guard
         first = restart_event(self.opened.store, self.opened.spec, guard)
+        if self._must_listen():
+            seconds = LISTEN_SLOTS * self.opened.spec.slot_length / 1_000_000
+            self._log.info("listening for a second signer before voting", seconds=seconds)
+            self.listens_until = Micros(self.clock.now() + LISTEN_SLOTS * timing.slot_length)
+            first = replace(first, listens_until=self.listens_until)
         driver = Driver(
             engine=engine,
             first=first,
             lane=self.lane,
-            guard=None if authority is None else authority.guard,
+            guard=guard,
             guard_runner=self._surroundings.guard_runner,
             key=None if authority is None else authority.key,
             domain=self.vote_domain,
@@ -287,28 +283,9 @@ class Peer:
         if guard is not None:
             for block in guard.load(self.opened.genesis_hash, self.vote_domain.restart_hash, first.context.era).blocks:
                 driver.pool.pin(block)
-        self.is_voting = voting
         self.view.attach(engine)
         self.link.connect(driver)
         return driver
-
-    async def _deliver(self, items: Sequence[SignedStatement | Certificate], peer: PeerId) -> None:
-        """Verified items of the vote exchange; while listening, own statements among them are shown to the guard."""
-        authority = self.authority
-        if authority is not None and not self.is_voting:
-            own = self.driver.context.authorities.index_of(authority.key.public_key)
-            for item in items:
-                if isinstance(item, SignedStatement) and item.index == own:
-                    await self._judge_own_statement(authority, item)
-        await self.link.deliver(items, peer)
-
-    async def _judge_own_statement(self, authority: Authority, signed: SignedStatement) -> None:
-        era, now = self.driver.context.era, self.clock.now()
-        genesis_hash, restart_hash = self.opened.genesis_hash, self.vote_domain.restart_hash
-        if await self._surroundings.guard_runner.run(
-            lambda: authority.guard.record_second_signer(genesis_hash, restart_hash, era, signed, now)
-        ):
-            self._log.error("another process signs with this authority key, or its guard is an old copy", era=era)
 
     # --- transactions -----------------------------------------------------------------------------------------------
 

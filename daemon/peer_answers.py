@@ -108,7 +108,7 @@ class PeerAnswers:
         index = engine.context.authorities.index_of(key)
         if index is not None:
             weight = engine.context.authorities.members[index].weight
-            if not self._peer.is_voting:
+            if self._peer.clock.now() < self._peer.listens_until:
                 abstaining = "listening for a second signer"
             elif not engine.is_voter:
                 abstaining = "its guard is younger than this era: it votes again in a later one"
