@@ -6,12 +6,14 @@ wanted descendant, names it: wanted blocks are fetched and executed whatever thi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from .effects import BlockRef
-from .header import Header
-from .types import Hash32, Micros, View
+from .header import Header, block_hash
+from .statement import Statement
+from .types import Hash32, Height, Micros, View
 
 
 class BlockState(Enum):
@@ -69,6 +71,17 @@ class BlockTracker:
         block.last_view = max(block.last_view, view, self.wanted.get(block_hash, View(0)))
         return block
 
+    def restore(self, headers: Iterable[Header], named: Iterable[Statement], height: Height, view: View) -> None:
+        """Track bodies that the guard held above F, at `height` and `view`; the view of each is the highest that an own
+        statement or a certificate gives it."""
+        views: dict[Hash32, View] = {}
+        for statement in named:
+            views[statement.block_hash] = max(statement.view, views.get(statement.block_hash, View(0)))
+        for header in headers:
+            name = block_hash(header)
+            if header.height > height and views.get(name, View(0)) > view:
+                self.add(header, name, views[name])
+
     def want(self, block_hash: Hash32, view: View) -> None:
         """A certificate of `view`, or a descendant named by one, needs this block executed."""
         self.wanted[block_hash] = max(view, self.wanted.get(block_hash, View(0)))
@@ -86,6 +99,13 @@ class BlockTracker:
     def executing(self) -> list[TrackedBlock]:
         """Blocks with an execution outstanding."""
         return [block for block in self._blocks.values() if block.state is BlockState.EXECUTING]
+
+    def drop_unwanted(self, below: View) -> list[TrackedBlock]:
+        """Forget, and return, blocks that no certificate names and no view from `below` on."""
+        gone = [block for name, block in self._blocks.items() if block.last_view < below and name not in self.wanted]
+        for block in gone:
+            del self._blocks[block.ref.hash]
+        return gone
 
     def drop_through(self, finalised: BlockRef, view: View) -> None:
         """Forget everything that the new F has passed by height or by view (R7)."""

@@ -247,7 +247,8 @@ class Execute:
 
 @dataclass(frozen=True, slots=True)
 class AbandonExecution:
-    """The result is no longer wanted; stop at the next call boundary if still un-notarised."""
+    """The result is no longer wanted: an execution under way stops at the next call boundary, a state already computed
+    may be dropped. A later `Execute` of the block starts anew."""
 
     block_hash: Hash32
 

@@ -62,6 +62,7 @@ from .effects import (
     ViewEntered,
 )
 from .engine_state import EngineState
+from .executions import UNWANTED_VIEWS
 from .header import Header, block_hash
 from .proposal_rules import Judgement, Verdict, choose_parent, judge
 from .statement import Kind, SignedStatement, Statement, nullify
@@ -141,8 +142,8 @@ class Engine(EngineState):
         self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
         self._vote_floor = event.vote_floor
         self._listens_until = event.listens_until
-        for header in event.blocks:
-            self._restore_block(header, event)
+        named = [kept.statement for kept in (*event.own_statements, *event.certificates)]
+        self._chain.blocks.restore(event.blocks, named, event.finalised.height, event.finalised_view)
         for signed in event.own_statements:
             statement = signed.statement
             if statement.era == self.era and statement.view > event.finalised_view:
@@ -160,15 +161,6 @@ class Engine(EngineState):
         for signed in event.own_statements:
             self._emit(OfferStatement(signed))
             self._take_statement(signed)
-
-    def _restore_block(self, header: Header, event: Restarted) -> None:
-        """A body from the guard: its view is the highest that an own statement or a certificate gives it."""
-        name = block_hash(header)
-        named = [signed.statement for signed in event.own_statements]
-        named += [certificate.statement for certificate in event.certificates]
-        view = max((statement.view for statement in named if statement.block_hash == name), default=View(0))
-        if view > event.finalised_view and header.height > event.finalised.height:
-            self._chain.blocks.add(header, name, view)
 
     def _take_sync(self, event: SyncAdvanced) -> None:
         """Sync moved F; what lies above it stays (R7 without its finalise effect)."""
@@ -312,11 +304,8 @@ class Engine(EngineState):
         self._current = CurrentView(view, self.leader_of(view), self._level, start)
         self._executions.abandon_unwanted()
         self._executions.cancel_unwanted()
-        for old in self._votes.views():
-            if old >= view - VIEW_WINDOW:
-                break
-            if self._chain.certificates.has_any(old):
-                self._votes.drop(old)
+        self._executions.forget_unwanted(View(view - UNWANTED_VIEWS))
+        self._votes.drop_decided(View(view - VIEW_WINDOW), self._chain.certificates)
         self._emit(ViewEntered(self.era, view, self._current.leader, self._level))
         if self._own_index is not None:
             self._set_timer(TimerKind.START, start)

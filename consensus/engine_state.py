@@ -87,7 +87,8 @@ class EngineState:
         return self._halt is not None
 
     def _emit(self, effect: Effect) -> None:
-        self._effects.append(effect)
+        if self._halt is None or effect is self._halt:
+            self._effects.append(effect)
 
     @property
     def _is_listening(self) -> bool:

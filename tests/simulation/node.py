@@ -375,6 +375,7 @@ class Node:
     def abandon(self, effect: AbandonExecution) -> None:
         """The executor stops."""
         self._executing.pop(effect.block_hash, None)
+        self.states.pop(effect.block_hash, None)
 
     def build(self, effect: Build) -> None:
         """Build beside the driver."""
