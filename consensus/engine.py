@@ -142,7 +142,8 @@ class Engine(EngineState):
         self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
         self._vote_floor = event.vote_floor
         self._listens_until = event.listens_until
-        named = [kept.statement for kept in (*event.own_statements, *event.certificates)]
+        named = [signed.statement for signed in event.own_statements]
+        named += [certificate.statement for certificate in event.certificates]
         self._chain.blocks.restore(event.blocks, named, event.finalised.height, event.finalised_view)
         for signed in event.own_statements:
             statement = signed.statement
