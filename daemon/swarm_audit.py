@@ -137,7 +137,7 @@ def _wrong_balances(peers: Sequence[SwarmPeer], chain: PeerChain, load: Transfer
     for peer in peers:
         assert peer.client is not None
         for name, amount in expected.items():
-            free = int(peer.client.call("query", name="balance", params=[load.address(name)]))
+            free = int(peer.client.call("query", name="balance", params=[load.address(name)])["answer"])
             if free != amount:
                 wrong.append(f"{peer.name}: {name} has {free} rao, its transfers leave {amount}")
     return wrong

@@ -25,7 +25,7 @@ from ..consensus.transaction import (
     sign_transaction,
     signing_digest,
 )
-from ..consensus.types import ZERO_HASH, Hash32, Rao, YumadError
+from ..consensus.types import ZERO_HASH, AccountId, Hash32, Rao, YumadError
 from .control_client import ControlClient
 from .swarm_spec import DEV_NAMES
 
@@ -174,7 +174,10 @@ class TransferLoad:
 
     def expected_balances(self, included: Sequence[str]) -> dict[str, int]:
         """Free rao of each account after exactly the transfers `included`, all of which succeed."""
-        balances = {account.name: int(self._spec.dev_funds) for account in self._accounts}
+        genesis = dict(self._spec.balances)
+        balances = {
+            account.name: int(genesis.get(AccountId(account.key.public_key), 0)) for account in self._accounts
+        }
         for identity in included:
             transfer = self.sent[identity]
             balances[transfer.source] -= transfer.amount + transfer.fee
