@@ -137,7 +137,7 @@ class Driver:
         on_final: Callable[[FinalReport], None],
         times: FinalityTimes,
     ) -> None:
-        """`first` is what storage remembers; the engine hears it here, so it can be asked as soon as the driver is made.
+        """`first` is what storage remembers; the engine hears it here, so it can be asked at once.
 
         `guard` and `key` are None for a follower; `candidates` gives transactions for an own block, best first."""
         self.engine = engine

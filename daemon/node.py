@@ -8,7 +8,6 @@ ends the nursery and with it the process (decision 14).
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,6 @@ from ..consensus.block import Block, decode_body
 from ..consensus.certificate import Certificate
 from ..consensus.effects import SyncAdvanced
 from ..consensus.engine import Engine
-from ..consensus.rules.interface import TransactionOutcome
 from ..consensus.signature import KeyPair
 from ..consensus.statement import VoteDomain
 from ..consensus.transaction import TransactionDomain, fork_digest
@@ -56,6 +54,7 @@ from .finality import FinalityTimes
 from .logging import get_logger
 from .mempool import Mempool
 from .network_link import NetworkLink
+from .outcomes import RecentOutcomes
 from .peer_service import PeerService
 from .pool_state import StatePoolState, following_context
 from .transaction_index import catch_up_index, index_blocks
@@ -70,9 +69,6 @@ SYNC_RETRY: Final = 2.0
 """Seconds between looks at whether others are ahead, and after a failed round."""
 
 _REPORTS: Final = 256
-
-REMEMBERED_RESULTS: Final = 20_000
-"""Outcomes kept in memory for `tx show`: hours of a busy chain in about 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +127,7 @@ class Peer:
         self.listens_until = Micros(0)
         """Until then the own authority key only listens for a second signer (CHAIN 1.3)."""
         self.epochs_run = 0
-        self.results: OrderedDict[tuple[Height, int], TransactionOutcome] = OrderedDict()
-        """Outcomes of the newest final transactions by (height, position); older ones are re-executed to be known."""
+        self.outcomes = RecentOutcomes()
         self.times = FinalityTimes()
         self.sync = SyncState()
         self.index = index
@@ -343,10 +338,7 @@ class Peer:
         if last.outcome.next_authorities is not None:
             self.mempool.new_era()
         for block in report.blocks:
-            for position, outcome in enumerate(block.outcome.transactions):
-                self.results[(block.header.height, position)] = outcome
-        while len(self.results) > REMEMBERED_RESULTS:
-            self.results.popitem(last=False)
+            self.outcomes.add(block.header.height, block.outcome)
         if self.index is not None:
             index_blocks(self.index, self.transaction_domain, report.blocks)
 

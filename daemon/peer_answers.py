@@ -147,7 +147,7 @@ class PeerAnswers:
             data = store.block_bytes(height)
             if data is not None:
                 block = decode_block(data)
-                return FoundBlock(block, block.hash, True, None)
+                return FoundBlock(block, block.hash, True, self._peer.outcomes.get(height))
         pending = self._pending(at)
         if pending is None:
             return None
@@ -199,6 +199,7 @@ class PeerAnswers:
         name = None if found is None else store.block_hash(found.height)
         if found is None or body is None or name is None:
             return None
-        done = self._peer.results.get((found.height, found.position))
+        outcome = self._peer.outcomes.get(found.height)
+        done = None if outcome is None else outcome.transactions[found.position]
         result = None if done is None else TransactionResult(done.code, done.fee, done.events)
         return FoundTransaction(body.transactions[found.position], found.height, found.position, name, True, result)
