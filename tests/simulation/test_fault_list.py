@@ -45,7 +45,7 @@ def percentile(values: list[int], percent: int) -> int:
 # --- clean, and members down ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("members", "slots"), [(1, 30), (4, 30), (7, 20), (31, 4)])
+@pytest.mark.parametrize(("members", "slots"), [(1, 30), (4, 30), (7, 20), (31, 8), (100, 2)])
 def test_clean_network_has_a_block_a_slot_and_finality_within_three_seconds(members: int, slots: int) -> None:
     world = started(members=range(members), weights=equal(members))
     world.run((slots + 1) * SLOT - 1)
@@ -554,15 +554,13 @@ def test_flood_of_votes_keeps_memory_bounded_and_blocks_coming() -> None:
     assert max(node.engine.held_count[0] for node in world.honest) < 4 * 4 * 2 * 129
 
 
-def test_twenty_followers_finalise_with_four_authorities_at_few_messages_each() -> None:
-    world = started(followers=20)
-    run_slots(world, 5)
+def test_two_hundred_followers_finalise_with_four_authorities_at_few_messages_each() -> None:
+    world = started(followers=200)
+    run_slots(world, 3)
     before = world.network.sent
     run_slots(world, 3)
-    assert min(node.chain.finalised.height for node in world.nodes) >= 6
-    assert (world.network.sent - before) / len(world.nodes) / 3 < 400, (
-        "a full mesh of 24: each pair a few frames a slot"
-    )
+    assert min(node.chain.finalised.height for node in world.nodes) >= 4
+    assert (world.network.sent - before) / len(world.nodes) / 3 < 60
 
 
 def test_late_joiner_during_a_partition_reaches_finality_across_eras() -> None:
