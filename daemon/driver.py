@@ -155,6 +155,8 @@ class Driver:
         self._on_final = on_final
         self._timers = Timers()
         self._abandoned: OrderedDict[Hash32, None] = OrderedDict()
+        self._synced: deque[Certificate] = deque()
+        """Certificates of the SyncAdvanced events that wait for the engine, in their order."""
         self._send, self._receive = trio.open_memory_channel[Event](INBOX)
         self._finalising, self._to_finalise = trio.open_memory_channel[Finalise](_FINALISING)
         self._log = get_logger("consensus")
@@ -187,14 +189,12 @@ class Driver:
         await self.post(BlockArrived(block.header))
 
     async def advance_by_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
-        """Sync made blocks final without the engine; `certificate` is the one that did."""
-        era_changed = event.context.era != self._context.era
-        self._context = event.context
-        self.pool.prune(event.finalised.height)
-        if era_changed:
-            self._network.era_changed(event.context)
-        await self._raise_floor(certificate, event.finalised.height)
-        self._network.passed(certificate, event.finalised.height)
+        """Sync made blocks final without the engine; `certificate` is the one that did.
+
+        Era and floor change only when the engine takes the event: until then it may vote where it stands, and the
+        guard must not have moved past it.
+        """
+        self._synced.append(certificate)
         await self.post(event)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -220,7 +220,21 @@ class Driver:
                 return await self._receive.receive()
 
     async def _handle(self, event: Event) -> None:
-        await self._apply_all(self.engine.handle(event, self._clock.now()))
+        effects = self.engine.handle(event, self._clock.now())
+        if isinstance(event, SyncAdvanced):
+            await self._follow_sync(event, self._synced.popleft())
+        await self._apply_all(effects)
+
+    async def _follow_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
+        """What stands beside the engine moves with it to the F that sync reached (R7, step 3)."""
+        era_changed = event.context.era > self._context.era
+        if era_changed:
+            self._context = event.context
+        self.pool.prune(event.finalised.height)
+        if era_changed:
+            self._network.era_changed(event.context)
+        await self._raise_floor(certificate, event.finalised.height)
+        self._network.passed(certificate, event.finalised.height)
 
     async def _apply_all(self, effects: Sequence[Effect]) -> None:
         """Apply effects in order, and then those of the events that can be answered at once."""
@@ -339,10 +353,13 @@ class Driver:
             return
         try:
             await self._lane.execute(block, self._set_of(header))
-        except UnknownParentError as error:  # says nothing about the block: its branch was dropped meanwhile
-            await self._failed(wanted, ExecutionFailure.RAISED, error.message, must_succeed=False)
         except InvalidError as error:
-            await self._failed(wanted, ExecutionFailure.REJECTED, error.message, must_succeed)
+            if self._is_passed(header):  # sync was faster; the engine hears of it by SyncAdvanced or EraOpened
+                return
+            if isinstance(error, UnknownParentError):  # says nothing about the block: its branch was dropped meanwhile
+                await self._failed(wanted, ExecutionFailure.RAISED, error.message, must_succeed=False)
+            else:
+                await self._failed(wanted, ExecutionFailure.REJECTED, error.message, must_succeed)
         except YumadError:
             raise
         except Exception as error:  # our own code failed on outside data: "cannot check" (R3)
@@ -358,6 +375,10 @@ class Driver:
             )
         self._log.warning("block refused", block=failed.hex()[:16], failure=failure.value, reason=reason)
         await self.post(BlockFailed(failed, failure, reason))
+
+    def _is_passed(self, header: Header) -> bool:
+        """Whether F stands at this block's height or above by now, so that its execution says nothing any more."""
+        return header.era < self._context.era or header.height <= self._lane.finalised_height
 
     def _set_of(self, header: Header) -> AuthoritySet:
         if header.era != self._context.era:

@@ -17,7 +17,7 @@ from ..consensus.certificate import Certificate
 from ..consensus.effects import BlockRef
 from ..consensus.evidence import Evidence
 from ..consensus.rules.interface import BlockOutcome
-from ..consensus.types import Era, Hash32, InvalidError, Slot
+from ..consensus.types import Era, Hash32, Height, InvalidError, Slot
 from ..consensus.working_chain import FinalisedBlock, WorkingChain
 from ..protocols.interfaces import BadBlock
 from ..storage.chain import ChainStore
@@ -69,6 +69,11 @@ class ExecutionLane:
         self._store = store
         self._runner = runner
         self._lane = trio.Lock()
+
+    @property
+    def finalised_height(self) -> Height:
+        """Height of F in memory; may already lie ahead of what the caller was told."""
+        return self._chain.finalised.height
 
     async def execute(self, block: Block, authorities: AuthoritySet) -> BlockOutcome:
         """Execute a block on its parent's state. Raises InvalidError when it breaks a rule or its roots differ."""
