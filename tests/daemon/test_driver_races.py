@@ -1,4 +1,4 @@
-"""A driver whose chain is moved by sync while it works: what is passed by says nothing, and nothing of it ends the peer."""
+"""A driver whose chain is moved by sync while it works: what is passed by says nothing and ends no peer."""
 
 from __future__ import annotations
 
