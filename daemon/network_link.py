@@ -78,9 +78,10 @@ class NetworkLink:
 
     async def _take_proposals(self) -> None:
         while True:
-            received = await self._gossip.validators.proposals.get()
-            self._fetcher.drop(received.proposal.signed.statement.block_hash)
-            await self._driver.proposal_seen(received.proposal)
+            proposal = (await self._gossip.validators.proposals.get()).proposal
+            self._fetcher.drop(proposal.signed.statement.block_hash)
+            await self._driver.proposal_seen(proposal)
+            self.exchange.offer(proposal.signed)  # whom gossip missed learns of it here and pulls the block
 
     async def _take_certificates(self) -> None:
         while True:
@@ -114,6 +115,10 @@ class NetworkLink:
     def fetch_block(self, wanted: Hash32) -> None:
         """Fetch by hash in the background."""
         self._fetcher.want(wanted)
+
+    def drop_fetch(self, unwanted: Hash32) -> None:
+        """The engine no longer needs a block that it asked for."""
+        self._fetcher.drop(unwanted)
 
     def fetch_certificates(self, era: Era, views: Sequence[View]) -> None:
         """Ask peers for certificates in the background."""

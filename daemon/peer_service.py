@@ -207,9 +207,10 @@ class PeerService:
             for record in reply.records:
                 try:
                     self._book.add(record, self._clock.now())
-                except InvalidError:
-                    self._enforcer.offend(peer, Offence.BAD_REPLY)
-                    return
+                except InvalidError as error:
+                    if error.code == "bad_signature":  # an expired record is nobody's lie
+                        self._enforcer.offend(peer, Offence.BAD_REPLY)
+                        return
         self._dial_more()
 
     def _dial_more(self) -> None:

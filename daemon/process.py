@@ -23,7 +23,7 @@ from .. import __version__
 from ..consensus.dev_accounts import dev_keypair
 from ..consensus.signature import KeyPair
 from ..consensus.types import Slot, YumadError
-from ..protocols.bootstrap import Bootstrap, parse_bootstrap
+from ..protocols.bootstrap import Anchor, Bootstrap, parse_bootstrap
 from ..protocols.libp2p.connection_limits import ConnectionLimits
 from ..protocols.libp2p.host import Libp2pTransport
 from ..protocols.peer_ledger import PeerLedger
@@ -66,6 +66,7 @@ class RunOptions:
     name: str = ""
     genesis_prefix: str = ""
     trust_genesis: bool = False
+    trusted: tuple[Anchor, ...] = ()
     on_started: Callable[[Peer], None] = lambda peer: None
     on_sync: Callable[[str, int, int], None] = lambda stage, done, total: None
 
@@ -129,6 +130,7 @@ async def _run(
             bootstrap=tuple(bootstrap.address for bootstrap in bootstraps),
             announce=config.announce,
             hotkey=hotkey,
+            trusted=(*options.trusted, *(b.anchor for b in bootstraps if b.anchor is not None)),
         ),
         authority=authority,
         peer_store=peer_store,
@@ -198,13 +200,15 @@ def _open_authority(home: Home, stack: ExitStack) -> Authority | None:
 
 
 def _check_trust(opened: OpenedChain, config: Config, options: RunOptions) -> None:
+    """Decision 13: past the trust window a start needs a trusted block, which sync then holds the chain to."""
+    vouched = bool(options.trusted) or any(parse_bootstrap(text).anchor is not None for text in config.bootstrap)
     window = opened.spec.trust_window or None
     check_anchor_age(
         opened.spec.timing,
         window,
         Slot(finalised_ref(opened.store).slot),
         SystemClock().now(),
-        trust_genesis=options.trust_genesis,
+        trust_genesis=options.trust_genesis or vouched,
     )
 
 
