@@ -20,16 +20,20 @@ from ..consensus.block import Block, decode_body
 from ..consensus.certificate import Certificate
 from ..consensus.effects import SyncAdvanced
 from ..consensus.engine import Engine
+from ..consensus.evidence import Evidence
+from ..consensus.rules.interface import BlockContext
 from ..consensus.signature import KeyPair
+from ..consensus.state.state import State
 from ..consensus.statement import VoteDomain
 from ..consensus.transaction import TransactionDomain, fork_digest
 from ..consensus.types import AuthorityKey, Era, Height, Micros
 from ..consensus.vote_guard import may_sign
+from ..protocols.bootstrap import Anchor
 from ..protocols.chain_services import ChainServices
 from ..protocols.exchange import DEV_EXCHANGE_TICK, EXCHANGE_TICK, Exchange
 from ..protocols.gossip import Gossip
 from ..protocols.gossip_validators import ReceivedTransaction, Validators
-from ..protocols.interfaces import Clock
+from ..protocols.interfaces import BadBlock, Clock
 from ..protocols.messages import Status
 from ..protocols.names import NetworkNames
 from ..protocols.peer_ledger import PeerLedger
@@ -38,6 +42,7 @@ from ..protocols.penalties import LedgerEnforcer
 from ..protocols.request_server import RequestServer
 from ..protocols.requests import RequestClient
 from ..protocols.sync.catch_up import CatchUp
+from ..protocols.sync.progress import Stage, SyncProgress
 from ..protocols.sync.proven_sets import Span
 from ..protocols.sync.range import RangeFailed
 from ..protocols.sync.sync_peers import SyncPeers
@@ -45,11 +50,12 @@ from ..protocols.transport import Transport
 from ..storage.authority_key import Authority
 from ..storage.index import IndexStore
 from ..storage.peers import PeerStore
-from .chain_home import OpenedChain, era_context, finalised_in, restart_event
+from .chain_home import OpenedChain, era_context, restart_event, standing_point
 from .chain_reader import ServedChain
 from .consensus_view import RunningConsensus
-from .driver import Driver, FinalReport
+from .driver import ConsensusHalted, Driver
 from .execution import ExecutionLane, Runner
+from .final_reports import FinalReport, FinalReports
 from .finality import FinalityTimes
 from .logging import get_logger
 from .mempool import Mempool
@@ -65,10 +71,14 @@ if TYPE_CHECKING:
 LISTEN_SLOTS: Final = 2
 """Slots an authority that has signed before listens for a second signer of its key (CHAIN 1.3)."""
 
+LEAST_LISTENING: Final = 3_000_000
+"""Microseconds it listens at least: neighbours must be dialled and an exchange opened before there is a word to hear."""
+
+QUOTA_SLOT: Final = 12_000_000
+"""Slot length in microseconds for which the request quotas of CHAIN 2.1 are meant; faster chains serve more."""
+
 SYNC_RETRY: Final = 2.0
 """Seconds between looks at whether others are ahead, and after a failed round."""
-
-_REPORTS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,8 @@ class PeerSettings:
     bootstrap: tuple[str, ...] = ()
     """Multiaddresses with `/p2p/`, kept connected."""
     announce: tuple[str, ...] = ()
+    trusted: tuple[Anchor, ...] = ()
+    """Blocks that the chain must contain: what the operator vouches for beside the genesis."""
     hotkey: KeyPair | None = None
     """Signs the heartbeats of the authority."""
     listen_first: bool = True
@@ -137,9 +149,11 @@ class Peer:
         self.vote_domain = VoteDomain(opened.genesis_hash)
         self.digest = fork_digest(opened.genesis_hash, spec.rules_version, self.vote_domain.restart_hash)
         self.transaction_domain = TransactionDomain(opened.genesis_hash, self.digest)
-        self.pool_state = StatePoolState()
+        self._following: BlockContext | None = None
+        self.pool_state = StatePoolState(self._ground)
         self.mempool = Mempool(self.transaction_domain, spec, self.pool_state)
-        self.lane = ExecutionLane(opened.working, store, surroundings.lane_runner)
+        self._reports = FinalReports()
+        self.lane = ExecutionLane(opened.working, store, surroundings.lane_runner, self._reports)
         self.view = RunningConsensus(
             spec.timing,
             self.vote_domain,
@@ -191,12 +205,12 @@ class Peer:
             spec.timing,
             self._sync_start,
             self.own_status,
-            on_progress=lambda progress: self.on_sync_progress(progress.stage.value, progress.done, progress.total),
+            anchors={anchor.height: anchor.hash for anchor in settings.trusted},
+            on_progress=self._sync_progressed,
         )
         self.on_sync_progress: Callable[[str, int, int], None] = lambda stage, done, total: None
         self.on_final: list[Callable[[FinalReport], None]] = []
         """Told of every finalisation, after mempool and index have taken it; must not raise or block."""
-        self._reports, self._to_digest = trio.open_memory_channel[FinalReport](_REPORTS)
         self.served = ServedChain(store, lambda: self.driver.engine, lambda: self.driver.pool, self.mempool.get)
         self.request_server = RequestServer(
             transport,
@@ -211,6 +225,7 @@ class Peer:
                 surroundings.rng,
             ).services(),
             self.enforcer,
+            pace=max(1, QUOTA_SLOT // spec.slot_length),
         )
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -220,7 +235,7 @@ class Peer:
         self.request_server.register()
         self.exchange.register()
         self.gossip.subscribe()
-        await self._stand_pool_on_final()
+        await self.lane.run(self.pool_state.refresh)
         index = self.index
         if index is not None:
             await self.lane.run(lambda: catch_up_index(index, self.opened.store, self.transaction_domain))
@@ -229,7 +244,7 @@ class Peer:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.transport.run)
             nursery.start_soon(self.peers.run)
-            nursery.start_soon(self.link.run, self._take_transaction)
+            await nursery.start(self.link.run, self._take_transaction)
             nursery.start_soon(self._digest_reports)
             nursery.start_soon(self._keep_synced)
             nursery.start_soon(self._reoffer_own_transactions)
@@ -242,9 +257,10 @@ class Peer:
         if authority is None or not self.settings.listen_first:
             return False
         genesis_hash, restart_hash = self.opened.genesis_hash, self.vote_domain.restart_hash
-        if authority.guard.floor(genesis_hash, restart_hash) is None:
-            return False
         context = era_context(self.opened.store, self.opened.spec)
+        if authority.guard.floor(genesis_hash, restart_hash) is None:
+            if not authority.guard.load(genesis_hash, restart_hash, context.era).own_statements:
+                return False
         return len(context.authorities.members) > 1
 
     def _make_driver(self) -> Driver:
@@ -258,9 +274,9 @@ class Peer:
         guard = None if authority is None else authority.guard
         first = restart_event(self.opened.store, self.opened.spec, guard)
         if self._must_listen():
-            seconds = LISTEN_SLOTS * self.opened.spec.slot_length / 1_000_000
-            self._log.info("listening for a second signer before voting", seconds=seconds)
-            self.listens_until = Micros(self.clock.now() + LISTEN_SLOTS * timing.slot_length)
+            duration = max(LISTEN_SLOTS * timing.slot_length, LEAST_LISTENING)
+            self._log.info("listening for a second signer before voting", seconds=duration / 1_000_000)
+            self.listens_until = Micros(self.clock.now() + duration)
             first = replace(first, listens_until=self.listens_until)
         driver = Driver(
             engine=engine,
@@ -272,7 +288,6 @@ class Peer:
             domain=self.vote_domain,
             clock=self.clock,
             candidates=self._candidates,
-            on_final=self._on_final,
             times=self.times,
         )
         if guard is not None:
@@ -298,61 +313,71 @@ class Peer:
             for data in self.mempool.own():
                 self.gossip.offer_transaction(data)
 
-    async def _stand_pool_on_final(self) -> None:
-        spec, store = self.opened.spec, self.opened.store
-
-        def work() -> None:
-            context = era_context(store, spec)
-            self.pool_state.stand_on(
-                self.opened.working.state_at_finalised(),
-                following_context(
-                    spec,
-                    self.opened.genesis_hash,
-                    self.transaction_domain,
-                    self.vote_domain,
-                    self.opened.working.finalised,
-                    context.authorities,
-                ),
+    def _ground(self) -> tuple[State, BlockContext]:
+        """What the pool asks about: the state at F as it is now, and the block after it. Inside the lane only."""
+        working, spec = self.opened.working, self.opened.spec
+        following = self._following
+        if following is None or following.parent_hash != working.finalised.hash:
+            following = self._following = following_context(
+                spec,
+                self.opened.genesis_hash,
+                self.transaction_domain,
+                self.vote_domain,
+                working.finalised,
+                era_context(self.opened.store, spec).authorities,
             )
-
-        await self.lane.run(work)
+        return working.state_at_finalised(), following
 
     # --- finality ---------------------------------------------------------------------------------------------------
 
-    def _on_final(self, report: FinalReport) -> None:
-        self._reports.send_nowait(report)
-
     async def _digest_reports(self) -> None:
         """Mempool, index and watchers learn of final blocks in order, beside consensus."""
-        async for report in self._to_digest:
-            await self._stand_pool_on_final()
-            await self.lane.run(lambda report=report: self._take_final(report))  # type: ignore[misc]
+        while True:
+            report = await self._reports.get()
+            included = await self.lane.run(lambda report=report: self._take_final(report))  # type: ignore[misc]
+            self.driver.evidence.drop(included, report.blocks[-1].header.era - self.opened.spec.evidence_eras)
             self.epochs_run += sum(len(block.outcome.epochs) for block in report.blocks)
             for watcher in self.on_final:
                 watcher(report)
 
-    def _take_final(self, report: FinalReport) -> None:
-        included = [decode_body(block.body).transactions for block in report.blocks]
+    def _take_final(self, report: FinalReport) -> list[Evidence]:
+        """Inside the lane. Gives the evidence that the blocks included."""
+        bodies = [decode_body(block.body) for block in report.blocks]
         last = report.blocks[-1]
-        self.mempool.after_block([data for body in included for data in body], last.header.height)
+        self.mempool.after_block([data for body in bodies for data in body.transactions], last.header.height)
         if last.outcome.next_authorities is not None:
             self.mempool.new_era()
         for block in report.blocks:
             self.outcomes.add(block.header.height, block.outcome)
         if self.index is not None:
             index_blocks(self.index, self.transaction_domain, report.blocks)
+        return [evidence for body in bodies for evidence in body.evidence]
 
     # --- sync -------------------------------------------------------------------------------------------------------
 
     async def apply_range(self, blocks: Sequence[Block], certificate: Certificate, authorities: AuthoritySet) -> None:
-        """`ChainSink`: execute and finalise proven blocks, then tell the engine. Raises BadBlock."""
-        done = await self.lane.apply_final(blocks, certificate, authorities)
+        """`ChainSink`: execute and finalise proven blocks, then tell the engine.
+
+        Raises ConsensusHalted when one does not execute here: the range is proven final block by block, so nobody but
+        this peer can be wrong.
+        """
+        try:
+            done = await self.lane.apply_final(blocks, certificate, authorities)
+        except BadBlock as error:
+            raise ConsensusHalted(
+                f"block {error.height} is final and fails here: {error.reason}",
+                remedy="this peer's rules or state differ from the network's: run `yumad verify`, compare versions",
+            ) from error
         if not done:
             return
-        context = era_context(self.opened.store, self.opened.spec)
-        finalised, view, finality = finalised_in(self.opened.store, context)
-        await self.driver.advance_by_sync(SyncAdvanced(context, finalised, view, finality), certificate)
-        await self._reports.send(FinalReport(done, certificate))
+        point = standing_point(self.opened.store, self.opened.spec)
+        event = SyncAdvanced(point.context, point.finalised, point.view, point.finality)
+        await self.driver.advance_by_sync(event, certificate)
+
+    def _sync_progressed(self, progress: SyncProgress) -> None:
+        if progress.stage is Stage.BLOCKS:
+            self.sync.target = Height(self.opened.store.finalised().height + progress.total - progress.done)
+        self.on_sync_progress(progress.stage.value, progress.done, progress.total)
 
     def _want_sync(self) -> None:
         self.sync.wanted.set()
@@ -376,8 +401,8 @@ class Peer:
                 self.sync.target = None
 
     def _sync_start(self) -> tuple[Height, Span]:
-        context = era_context(self.opened.store, self.opened.spec)
-        height = self.opened.store.finalised().height
+        point = standing_point(self.opened.store, self.opened.spec)
+        height, context = point.finalised.height, point.context
         return height, Span(Height(height + 1), context.era, self.vote_domain, context.authorities)
 
     # --- what others read -------------------------------------------------------------------------------------------
