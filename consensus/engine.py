@@ -46,6 +46,7 @@ from .effects import (
     EraOpened,
     Event,
     Finalise,
+    GuardMemory,
     OfferStatement,
     PersistCertificate,
     ProposalSeen,
@@ -112,9 +113,10 @@ class Engine(EngineState):
                 self._take_block(header)
             case BlockBuilt(view, header):
                 self._take_built(view, header)
-            case EraOpened(context):
+            case EraOpened(context, memory):
                 if context.era > self.era:
                     self._open_era(context, context.opening, View(0), None)
+                    self._recall(memory)
             case SyncAdvanced():
                 self._take_sync(event)
 
@@ -137,29 +139,31 @@ class Engine(EngineState):
     # --- opening, restart, sync -------------------------------------------------------------------------------------
 
     def _take_restart(self, event: Restarted) -> None:
-        """Feed what storage remembers through the same paths as what peers send (R7, R10, R11)."""
+        """A process begins: the back-off is recomputed, the rest is what storage remembers."""
         self._level = 0
-        self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
-        self._vote_floor = event.vote_floor
         self._listens_until = event.listens_until
-        named = [signed.statement for signed in event.own_statements]
-        named += [certificate.statement for certificate in event.certificates]
-        self._chain.blocks.restore(event.blocks, named, event.finalised.height, event.finalised_view)
-        for signed in event.own_statements:
-            statement = signed.statement
-            if statement.era == self.era and statement.view > event.finalised_view:
-                self._own[statement.view, statement.kind] = statement
-        self._own_late = tuple(
-            signed
-            for signed in event.own_statements
-            if signed.statement.view <= event.finalised_view and signed.statement.kind is Kind.FINALIZE
-        )[-LATE_FINALIZE:]
-        for certificate in event.certificates:
+        self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
+        self._recall(event.memory)
+
+    def _recall(self, memory: GuardMemory) -> None:
+        """Feed what the guard remembers of this era through the same paths as what peers send (R7, R10, R11)."""
+        chain = self._chain
+        self._vote_floor = memory.vote_floor
+        named = [signed.statement for signed in memory.own_statements]
+        named += [certificate.statement for certificate in memory.certificates]
+        chain.blocks.restore(memory.blocks, named, chain.finalised.height, chain.finalised_view)
+        own = [signed for signed in memory.own_statements if signed.statement.era == self.era]
+        for signed in own:
+            if signed.statement.view > chain.finalised_view:
+                self._own[signed.statement.view, signed.statement.kind] = signed.statement
+        late = [signed for signed in own if signed.statement.view <= chain.finalised_view]
+        self._own_late = tuple(signed for signed in late if signed.statement.kind is Kind.FINALIZE)[-LATE_FINALIZE:]
+        for certificate in memory.certificates:
             self._accept(certificate)
         if self._is_stopped():
             return
         self._enter_next_view()  # the window of the votes that follow counts from this view
-        for signed in event.own_statements:
+        for signed in own:
             self._emit(OfferStatement(signed))
             self._take_statement(signed)
 
@@ -167,6 +171,7 @@ class Engine(EngineState):
         """Sync moved F; what lies above it stays (R7 without its finalise effect)."""
         if event.context.era > self.era:
             self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
+            self._recall(event.memory)
         elif event.context.era == self.era and event.finalised_view > self._chain.finalised_view:
             self._advance(event.finalised, event.finalised_view, event.finality)
 

@@ -16,6 +16,7 @@ from simulation.world import EPOCH, FAKE_SIGNATURE, MS, SECOND, Crash
 from yumad.consensus.block import Block, Body, verify_body
 from yumad.consensus.certificate import Certificate
 from yumad.consensus.effects import (
+    NOTHING_REMEMBERED,
     VOTES_AT_ONCE,
     AbandonExecution,
     BehindFinality,
@@ -34,6 +35,7 @@ from yumad.consensus.effects import (
     Execute,
     ExecutionFailure,
     Finalise,
+    GuardMemory,
     Halt,
     OfferStatement,
     PersistCertificate,
@@ -54,7 +56,7 @@ from yumad.consensus.evidence import Evidence
 from yumad.consensus.header import Header, block_hash
 from yumad.consensus.leader import leader_index
 from yumad.consensus.statement import Kind, SignedStatement, Statement
-from yumad.consensus.types import Hash32, InvalidError, Micros, View
+from yumad.consensus.types import U64_MAX, Era, Hash32, InvalidError, Micros, View
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -128,29 +130,41 @@ class Node:
         return self.guard is None or not self.guard.may_sign_in(context, self.world.timing)
 
     def _restarted(self) -> Restarted:
-        driver, chain, guard = self.world.setting.driver, self.chain, self.guard
+        driver, chain = self.world.setting.driver, self.chain
         if chain.finalised.height == self.world.timing.boundary_of(chain.context.era):
             chain.open_era(self.world.rules.next_context(chain.state, chain.context, chain.finalised))
-        era = chain.context.era
-        certificates = () if guard is None or not driver.feeds_certificates else guard.certificates_of(era)
-        if not driver.feeds_finalizations:
-            certificates = tuple(kept for kept in certificates if kept.kind is not Kind.FINALIZE)
-        floor = View(0)
-        if guard is not None and guard.floor is not None and guard.floor[0] == era:
-            floor = guard.floor[1]
         if chain.certificate is not None:
             self.exchange.offer(chain.certificate)
+        memory = self._memory(chain.context.era)
         return Restarted(
             context=chain.context,
             finalised=chain.finalised,
             finalised_view=chain.view,
             finality=chain.certificate,
-            certificates=certificates,
-            own_statements=() if guard is None or not driver.offers_own_votes else guard.own_of(era),
-            blocks=() if guard is None else guard.headers(),
-            vote_floor=floor,
+            certificates=memory.certificates,
+            own_statements=memory.own_statements,
+            blocks=memory.blocks,
+            vote_floor=memory.vote_floor,
             listens_until=Micros(self.local_now + 2 * self.world.setting.slot) if driver.listens else VOTES_AT_ONCE,
         )
+
+    def _memory(self, era: Era) -> GuardMemory:
+        """What the guard remembers of an era, less what a mutant forgets."""
+        driver, guard = self.world.setting.driver, self.guard
+        if guard is None:
+            return NOTHING_REMEMBERED
+        certificates = guard.certificates_of(era) if driver.feeds_certificates else ()
+        if not driver.feeds_finalizations:
+            certificates = tuple(kept for kept in certificates if kept.kind is not Kind.FINALIZE)
+        floor = View(0)
+        if guard.floor is not None and guard.floor[0] >= era:
+            floor = guard.floor[1] if guard.floor[0] == era else View(U64_MAX)
+        own = guard.own_of(era) if driver.offers_own_votes else ()
+        return GuardMemory(certificates, own, guard.headers(), floor)
+
+    def _memory_if_any(self, era: Era) -> GuardMemory:
+        """For an era that opens: a mutant's forgetting is about starts only."""
+        return self._memory(era) if self.world.setting.driver.recalls_in_new_eras else NOTHING_REMEMBERED
 
     # --- clock ------------------------------------------------------------------------------------------------------
 
@@ -525,7 +539,7 @@ class Node:
             context = self.world.rules.next_context(chain.state, chain.context, chain.finalised)
             chain.open_era(context)
             self.evidence = []
-            self.feed(EraOpened(context))
+            self.feed(EraOpened(context, self._memory_if_any(context.era)))
             self.exchange.wake()
 
     # --- sync -------------------------------------------------------------------------------------------------------
@@ -583,7 +597,8 @@ class Node:
             if parent.height == self.world.timing.boundary_of(chain.context.era):
                 chain.open_era(rules.next_context(state, chain.context, parent))
         if is_advanced:
-            self.feed(SyncAdvanced(chain.context, chain.finalised, chain.view, chain.certificate))
+            memory = self._memory_if_any(chain.context.era)
+            self.feed(SyncAdvanced(chain.context, chain.finalised, chain.view, chain.certificate, memory))
             if chain.certificate is not None:
                 self.exchange.offer(chain.certificate)
             self._after_commit(chain.view)

@@ -11,7 +11,7 @@ from simulation.faults import Outcome
 from simulation.invariants import Fork, Violation
 from simulation.node import Node
 from simulation.stores import ChainStore, Guard
-from simulation.world import SECOND, Setting, World
+from simulation.world import SECOND, Driver, Setting, World
 from yumad.consensus.certificate import Certificate
 from yumad.consensus.effects import ViewEntered
 from yumad.consensus.engine import Engine
@@ -237,6 +237,29 @@ def stale_parent(engine: type[Engine], seed: int = 0) -> Outcome:
     return run(world, 600)
 
 
+def resync_behind_the_guard(driver: Driver, seed: int = 0) -> Outcome:
+    """`rm -rf chain/` on one of four while the only neighbour in reach lags behind what its guard has seen."""
+    setting = Setting(seed=seed, era_blocks=6, weights=lambda _: dict.fromkeys(range(4), 1), driver=driver)
+    world = World(setting)
+    world.start()
+    world.run(9 * 12 * SECOND)
+    victim, laggard = world.nodes[1], world.nodes[3]
+    world.network.groups = {0: 0, 1: 0, 2: 0, 3: 1}
+    while victim.chain.finalised.height < laggard.chain.finalised.height + 2:
+        world.run(world.now + SECOND // 2)
+    victim.power_off()
+    victim.chain = ChainStore(world.rules.genesis_context())
+    world.network.groups = {0: 0, 1: 1, 2: 0, 3: 1}
+    world.schedule(world.now + SECOND, victim.boot)
+    outcome = run(world, 20)
+    if outcome.violation:
+        return outcome
+    world.network.groups = None
+    outcome = run(world, 20)
+    outcome.gains = [int(victim.engine.is_voter)]
+    return outcome
+
+
 class Betrayer(Byzantine):
     """Helps two of three to notarise and finalise one view, then says nothing for ever."""
 
@@ -301,6 +324,7 @@ __all__ = [
     "era_stop",
     "finalization_stored_then_crash",
     "proposals_lost",
+    "resync_behind_the_guard",
     "stale_parent",
     "two_disks_replaced",
 ]
