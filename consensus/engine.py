@@ -14,8 +14,7 @@ No clock, I/O, randomness or signing inside. Where each rule lives:
 | R8 exclusive | `_cast` and the guard; certificates: `certificate_store`, `chain_view` |
 | R9, R10, R11 | `CastVote.body_hash`, `OfferStatement`, `PersistCertificate` before what follows from it |
 | R12 back-off | `_enter_next_view`, `_finalise`, `Timing.stretched` |
-| R13 era stop | `ChainView.is_era_stop`, `_is_closed` |
-| R14 conflict | `vote_table` |
+| R13 era stop, R14 conflict | `ChainView.is_era_stop`, `_is_closed`; `vote_table` |
 
 A follower (no own key, a key outside the set, or one that abstains) votes nothing and sets no timers; it tracks
 certificates, executes notarised blocks and finalises like everybody.
@@ -26,8 +25,6 @@ them, so intake never runs inside an iteration over the tables it changes.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from .block_tracker import BlockState
 from .certificate import Certificate, certificate_from_votes
@@ -65,7 +62,7 @@ from .effects import (
 from .engine_state import EngineState
 from .executions import UNWANTED_VIEWS
 from .header import Header, block_hash
-from .proposal_rules import Judgement, Verdict, choose_parent, judge
+from .proposal_rules import Judgement, ParentChoice, Verdict, choose_parent, judge
 from .statement import Kind, SignedStatement, Statement, nullify
 from .timing import LATE_FINALIZE, VIEW_WINDOW
 from .types import Hash32, Micros, View
@@ -253,7 +250,7 @@ class Engine(EngineState):
         except ContradictionError as error:
             finality = self._chain.finality
             self._stop(str(error), (certificate,) if finality is None else (finality, certificate))
-            return None
+        return None
 
     def _apply_finalization(self) -> bool:
         """Finalise by the highest finalization whose chain is here and executed. True when F moved."""
@@ -302,8 +299,8 @@ class Engine(EngineState):
         view = View(1 + max(self._chain.finalised_view, self._chain.certificates.highest))
         if view <= self.view:
             return False
-        self._level = min(self._timing.most_level, max(self._level, self._failed_views(view)))
         failed = self._failed_views(view)
+        self._level = min(self._timing.most_level, max(self._level, failed))
         start = start_of_view(self._chain, self._timing, view, self._now, self._previous_start, failed)
         start = max(start, self._listens_until)
         self._previous_start = start
@@ -329,9 +326,9 @@ class Engine(EngineState):
     def _set_timer(self, kind: TimerKind, at: int) -> None:
         self._emit(SetTimer(Timer(kind, self.era, self.view), Micros(at)))
 
-    def _wake_at(self, at: Micros | None) -> None:
+    def _wake_at(self, at: Micros) -> None:
         """One retry timer a view, for the earliest thing waited for."""
-        if at is not None and (self._current.look_again is None or at < self._current.look_again):
+        if self._current.look_again is None or at < self._current.look_again:
             self._current.look_again = at
             self._set_timer(TimerKind.RETRY, at)
 
@@ -388,10 +385,7 @@ class Engine(EngineState):
         elif judgement.verdict is Verdict.ACCEPTABLE:
             self._current.acceptable = proposal
         else:
-            self._ask(judgement.missing_views)
-            if judgement.missing_block is not None:
-                self._executions.request(judgement.missing_block, self._now)
-            self._wake_at(judgement.look_again)
+            self._wait_for(judgement)
 
     def _judge(self, statement: Statement, header: Header | None) -> Judgement:
         leader = self._current.leader
@@ -402,7 +396,7 @@ class Engine(EngineState):
         return self._stretched(self._timing.notarize_timeout)
 
     def _has_voted(self) -> bool:
-        """Notarize or nullify of the current view is cast: R3 has nothing more to decide."""
+        """Whether R3 has nothing more to decide in the current view."""
         return (self.view, Kind.NOTARIZE) in self._own or (self.view, Kind.NULLIFY) in self._own
 
     def _notarize(self) -> None:
@@ -465,10 +459,7 @@ class Engine(EngineState):
             return
         choice = choose_parent(self._chain, self._timing, self.view, self._now)
         if choice.parent is None:
-            self._ask(choice.missing_views)
-            if choice.missing_block is not None:
-                self._executions.request(choice.missing_block, self._now)
-            self._wake_at(choice.look_again)
+            self._wait_for(choice)
             return
         parent = choice.parent
         if choice.propose_again:
@@ -492,11 +483,13 @@ class Engine(EngineState):
         self._chain.blocks.add(header, name, view)
         self._cast(Statement(Kind.PROPOSE, self.era, view, parent_view, name), name)
 
-    # --- lookups
-
-    def _ask(self, views: Iterable[View]) -> None:
-        """Ask for certificates, once for a view asked about and view stayed in."""
-        fresh = tuple(view for view in views if view not in self._current.asked)
+    def _wait_for(self, needed: Judgement | ParentChoice) -> None:
+        """Ask for what is missing, certificates once for a view asked about and view stayed in, and look again."""
+        fresh = tuple(view for view in needed.missing_views if view not in self._current.asked)
         if fresh:
             self._current.asked.update(dict.fromkeys(fresh))
             self._emit(RequestCertificates(self.era, fresh))
+        if needed.missing_block is not None:
+            self._executions.request(needed.missing_block, self._now)
+        if needed.look_again is not None:
+            self._wake_at(needed.look_again)
