@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import trio
 
 from ..consensus.authority import AuthoritySet
-from ..consensus.block import Block, Proposal, decode_body
+from ..consensus.block import Block, Proposal
 from ..consensus.certificate import Certificate
 from ..consensus.effects import (
     AbandonExecution,
@@ -26,6 +26,7 @@ from ..consensus.effects import (
     BlockFailed,
     BlockRef,
     Build,
+    CancelRequest,
     CastVote,
     Effect,
     EraContext,
@@ -55,10 +56,11 @@ from ..consensus.header import Header, block_hash
 from ..consensus.signature import KeyPair
 from ..consensus.statement import Kind, SignedStatement, VoteDomain, signing_digest
 from ..consensus.types import Era, Hash32, Height, InvalidError, View, YumadError
-from ..consensus.working_chain import FinalisedBlock, UnknownParentError
+from ..consensus.working_chain import UnknownParentError
 from ..protocols.interfaces import Clock
-from ..storage.guard import VoteGuard
+from ..storage.guard import Floor, VoteGuard
 from .block_pool import BlockPool
+from .chain_home import StandingPoint, remembered
 from .evidence_pool import EvidencePool
 from .execution import ExecutionLane, Runner
 from .finality import FinalityTimes
@@ -98,6 +100,9 @@ class Network(Protocol):
     def fetch_block(self, wanted: Hash32) -> None:
         """Fetch by hash in the background; the block comes back through `Driver.block_arrived`."""
 
+    def drop_fetch(self, unwanted: Hash32) -> None:
+        """The engine no longer needs a block that it asked for."""
+
     def fetch_certificates(self, era: Era, views: Sequence[View]) -> None:
         """Ask peers for certificates in the background; they come back as events."""
 
@@ -112,11 +117,13 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class FinalReport:
-    """What became final, for the mempool, metrics and subscribers."""
+class _Execution:
+    """An `Execute` effect with the authority set of the era in which it was given."""
 
-    blocks: tuple[FinalisedBlock, ...]
-    certificate: Certificate
+    header: Header
+    hash: Hash32
+    must_succeed: bool
+    authorities: AuthoritySet
 
 
 class Driver:
@@ -134,7 +141,6 @@ class Driver:
         domain: VoteDomain,
         clock: Clock,
         candidates: Callable[[], Sequence[bytes]],
-        on_final: Callable[[FinalReport], None],
         times: FinalityTimes,
     ) -> None:
         """`first` is what storage remembers; the engine hears it here, so it can be asked at once.
@@ -152,23 +158,20 @@ class Driver:
         self._domain = domain
         self._clock = clock
         self._candidates = candidates
-        self._on_final = on_final
         self._timers = Timers()
         self._abandoned: OrderedDict[Hash32, None] = OrderedDict()
+        self._lacking: dict[Hash32, _Execution] = {}
+        """Ordered executions whose body the pool gave up: they go on once it is fetched again."""
+        self._floor = None if guard is None else guard.floor(domain.genesis_hash, domain.restart_hash)
+        self._listens_until = first.listens_until
         self._synced: deque[Certificate] = deque()
         """Certificates of the SyncAdvanced events that wait for the engine, in their order."""
         self._send, self._receive = trio.open_memory_channel[Event](INBOX)
         self._finalising, self._to_finalise = trio.open_memory_channel[Finalise](_FINALISING)
         self._log = get_logger("consensus")
-        self._context = first.context
         self._first_effects = engine.handle(first, clock.now())
         self._network: Network
         self._nursery: trio.Nursery
-
-    @property
-    def context(self) -> EraContext:
-        """The era being voted in."""
-        return self._context
 
     # --- input ------------------------------------------------------------------------------------------------------
 
@@ -186,6 +189,9 @@ class Driver:
         """A block fetched by hash came, with a body that matches."""
         self.pool.pin(block)
         self.times.proposed(block.hash, self._clock.now())
+        lacking = self._lacking.pop(block.hash, None)
+        if lacking is not None:
+            self._nursery.start_soon(self._execute, lacking)
         await self.post(BlockArrived(block.header))
 
     async def advance_by_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
@@ -220,21 +226,55 @@ class Driver:
                 return await self._receive.receive()
 
     async def _handle(self, event: Event) -> None:
-        effects = self.engine.handle(event, self._clock.now())
-        if isinstance(event, SyncAdvanced):
-            await self._follow_sync(event, self._synced.popleft())
-        await self._apply_all(effects)
+        match event:
+            case SyncAdvanced():
+                await self._take_sync(event, self._synced.popleft())
+            case EraOpened(context):
+                await self._open_era(StandingPoint(context, context.opening, View(0), None))
+            case _:
+                await self._apply_all(self.engine.handle(event, self._clock.now()))
 
-    async def _follow_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
-        """What stands beside the engine moves with it to the F that sync reached (R7, step 3)."""
-        era_changed = event.context.era > self._context.era
-        if era_changed:
-            self._context = event.context
-        self.pool.prune(event.finalised.height)
-        if era_changed:
-            self._network.era_changed(event.context)
+    async def _take_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
+        """The engine moves to the F that sync reached, and with it what stands beside it (R7, step 3)."""
+        if event.context.era > self.engine.era:
+            await self._open_era(StandingPoint(event.context, event.finalised, event.finalised_view, event.finality))
+        else:
+            await self._apply_all(self.engine.handle(event, self._clock.now()))
+        self._forget_through(event.finalised.height)
         await self._raise_floor(certificate, event.finalised.height)
         self._network.passed(certificate, event.finalised.height)
+
+    async def _open_era(self, point: StandingPoint) -> None:
+        """Enter the era of `point`, unless it was entered already.
+
+        What the guard knows of an era that this process never saw, because the chain folder was deleted or is an older
+        one, the engine hears again: a key never contradicts itself.
+        """
+        if point.context.era <= self.engine.era:
+            return
+        event: Event = SyncAdvanced(point.context, point.finalised, point.view, point.finality)
+        guard = self._guard
+        if guard is not None:
+            genesis_hash, listens_until = self._domain.genesis_hash, self._listens_until
+            known = await self._guard_runner.run(lambda: remembered(genesis_hash, point, guard, listens_until))
+            if known.own_statements or known.certificates or known.vote_floor:
+                event = known
+                self._pin_guarded(guard, known)
+        effects = self.engine.handle(event, self._clock.now())
+        self._network.era_changed(self.engine.context)
+        await self._apply_all(effects)
+
+    def _pin_guarded(self, guard: VoteGuard, known: Restarted) -> None:
+        """Have the bodies at hand that this key vouched for (R9)."""
+        for header in known.blocks:
+            block = guard.block(self._domain.genesis_hash, block_hash(header))
+            if block is not None:
+                self.pool.pin(block)
+
+    def _forget_through(self, height: Height) -> None:
+        self.pool.prune(height)
+        for name in [name for name, lacking in self._lacking.items() if lacking.header.height <= height]:
+            del self._lacking[name]
 
     async def _apply_all(self, effects: Sequence[Effect]) -> None:
         """Apply effects in order, and then those of the events that can be answered at once."""
@@ -264,19 +304,22 @@ class Driver:
                 wanted = block_hash(header)
                 self._abandoned.pop(wanted, None)
                 self.pool.pin_held(wanted)
-                self._nursery.start_soon(self._execute, header, wanted, must_succeed)
+                execution = _Execution(header, wanted, must_succeed, self.engine.context.authorities)
+                self._nursery.start_soon(self._execute, execution)
             case AbandonExecution(unwanted):
                 self._abandoned[unwanted] = None
                 if len(self._abandoned) > _ABANDONED:
                     self._abandoned.popitem(last=False)
             case Build():
-                self._nursery.start_soon(self._build, effect)
+                self._nursery.start_soon(self._build, effect, self.engine.context)
             case RequestBlock(wanted):
                 block = self.pool.get(wanted)
                 if block is not None:
                     self.pool.pin_held(wanted)
                     return BlockArrived(block.header)
                 self._network.fetch_block(wanted)
+            case CancelRequest(unwanted):
+                self._network.drop_fetch(unwanted)
             case RequestCertificates(era, views):
                 self._network.fetch_certificates(era, views)
             case Finalise():
@@ -298,11 +341,13 @@ class Driver:
                 )
         return None
 
-    async def _cast(self, effect: CastVote) -> Event:
-        key, guard = self._key, self._guard
+    async def _cast(self, effect: CastVote) -> Event | None:
+        key, guard, floor = self._key, self._guard, self._floor
         assert key is not None and guard is not None, "the engine of a follower cast a vote"
-        index = self._context.authorities.index_of(key.public_key)
+        index = self.engine.context.authorities.index_of(key.public_key)
         assert index is not None, "the engine voted with a key outside the set"
+        if floor is not None and (effect.statement.era, effect.statement.view) <= (floor.era, floor.view):
+            return None  # the guard signs nothing there; to the engine the vote counts as cast
         block = None if effect.body_hash is None else self.pool.get(effect.body_hash)
         signed = SignedStatement(effect.statement, index, key.sign(signing_digest(self._domain, effect.statement)))
         genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
@@ -328,12 +373,15 @@ class Driver:
                     genesis_hash, restart_hash, statement.era, statement.view, finalised_height=height
                 )
             )
+            floor = self._floor
+            if floor is None or (floor.era, floor.view) < (statement.era, statement.view):
+                self._floor = Floor(statement.era, statement.view)
 
     async def _second_signer(self, signed: SignedStatement) -> None:
         guard = self._guard
         if guard is None:
             return
-        era, now = self._context.era, self._clock.now()
+        era, now = self.engine.era, self._clock.now()
         genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
         proof = await self._guard_runner.run(
             lambda: guard.record_second_signer(genesis_hash, restart_hash, era, signed, now)
@@ -347,25 +395,28 @@ class Driver:
 
     # --- beside the loop --------------------------------------------------------------------------------------------
 
-    async def _execute(self, header: Header, wanted: Hash32, must_succeed: bool) -> None:
-        block = self.pool.get(wanted)
-        if block is None or self._abandoned.pop(wanted, self) is None:
+    async def _execute(self, order: _Execution) -> None:
+        """Execute and tell the engine; nothing is said when F has passed the height or the engine changed its mind."""
+        block = self.pool.get(order.hash)
+        if block is None:
+            self._lacking[order.hash] = order
+            self._network.fetch_block(order.hash)
             return
         try:
-            await self._lane.execute(block, self._set_of(header))
+            outcome = await self._lane.execute(
+                block, order.authorities, is_wanted=lambda: order.hash not in self._abandoned
+            )
+        except UnknownParentError as error:  # says nothing about the block: its branch was dropped meanwhile
+            await self._failed(order.hash, ExecutionFailure.RAISED, error.message, must_succeed=False)
         except InvalidError as error:
-            if self._is_passed(header):  # sync was faster; the engine hears of it by SyncAdvanced or EraOpened
-                return
-            if isinstance(error, UnknownParentError):  # says nothing about the block: its branch was dropped meanwhile
-                await self._failed(wanted, ExecutionFailure.RAISED, error.message, must_succeed=False)
-            else:
-                await self._failed(wanted, ExecutionFailure.REJECTED, error.message, must_succeed)
+            await self._failed(order.hash, ExecutionFailure.REJECTED, error.message, order.must_succeed)
         except YumadError:
             raise
         except Exception as error:  # our own code failed on outside data: "cannot check" (R3)
-            await self._failed(wanted, ExecutionFailure.RAISED, repr(error), must_succeed)
+            await self._failed(order.hash, ExecutionFailure.RAISED, repr(error), order.must_succeed)
         else:
-            await self.post(BlockExecuted(wanted))
+            if outcome is not None:
+                await self.post(BlockExecuted(order.hash))
 
     async def _failed(self, failed: Hash32, failure: ExecutionFailure, reason: str, must_succeed: bool) -> None:
         if must_succeed:
@@ -376,17 +427,8 @@ class Driver:
         self._log.warning("block refused", block=failed.hex()[:16], failure=failure.value, reason=reason)
         await self.post(BlockFailed(failed, failure, reason))
 
-    def _is_passed(self, header: Header) -> bool:
-        """Whether F stands at this block's height or above by now, so that its execution says nothing any more."""
-        return header.era < self._context.era or header.height <= self._lane.finalised_height
-
-    def _set_of(self, header: Header) -> AuthoritySet:
-        if header.era != self._context.era:
-            raise InvalidError(f"block of era {header.era} while era {self._context.era} runs")
-        return self._context.authorities
-
-    async def _build(self, effect: Build) -> None:
-        context, key = self._context, self._key
+    async def _build(self, effect: Build, context: EraContext) -> None:
+        key = self._key
         index = None if key is None else context.authorities.index_of(key.public_key)
         if index is None:
             return
@@ -403,6 +445,11 @@ class Driver:
             )
         except InvalidError as error:  # the tip moved while the lane was busy: the view ends by its timer
             self._log.warning("no block built", view=effect.view, reason=error.message)
+            return
+        except YumadError:
+            raise
+        except Exception as error:  # our own code failed on what peers sent: the view ends by its timer (R3)
+            self._log.error("building a block failed", view=effect.view, reason=repr(error))
             return
         self.pool.pin(made.block)
         await self.post(BlockBuilt(effect.view, made.block.header))
@@ -425,14 +472,10 @@ class Driver:
             last, certificate = done[-1], effect.certificate
             self.times.finalised([block.hash for block in done], self._clock.now())
             await self._raise_floor(certificate, last.header.height)
-            self.pool.prune(last.header.height)
-            for block in done:
-                self.evidence.drop(decode_body(block.body).evidence, last.header.era - 2)
+            self._forget_through(last.header.height)
             self._network.passed(certificate, last.header.height)
-            self._on_final(FinalReport(done, certificate))
             self._nursery.start_soon(self._network.publish_finality, certificate)
             if last.outcome.next_authorities is not None:
                 opening = BlockRef.of(last.header, last.hash)
-                self._context = EraContext(Era(last.header.era + 1), last.outcome.next_authorities, opening)
-                self._network.era_changed(self._context)
-                await self.post(EraOpened(self._context))
+                following = EraContext(Era(last.header.era + 1), last.outcome.next_authorities, opening)
+                await self.post(EraOpened(following))

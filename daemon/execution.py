@@ -17,10 +17,11 @@ from ..consensus.certificate import Certificate
 from ..consensus.effects import BlockRef
 from ..consensus.evidence import Evidence
 from ..consensus.rules.interface import BlockOutcome
-from ..consensus.types import Era, Hash32, Height, InvalidError, Slot
+from ..consensus.types import Era, Hash32, InvalidError, Slot
 from ..consensus.working_chain import FinalisedBlock, WorkingChain
 from ..protocols.interfaces import BadBlock
 from ..storage.chain import ChainStore
+from .final_reports import FinalReport, FinalReports
 
 T = TypeVar("T")
 
@@ -64,20 +65,29 @@ class Made:
 class ExecutionLane:
     """The working chain and its store behind one first-come lane."""
 
-    def __init__(self, chain: WorkingChain, store: ChainStore, runner: Runner) -> None:
+    def __init__(self, chain: WorkingChain, store: ChainStore, runner: Runner, reports: FinalReports) -> None:
+        """`reports` hears of everything that becomes final, in the order of the chain."""
         self._chain = chain
         self._store = store
         self._runner = runner
+        self._reports = reports
         self._lane = trio.Lock()
 
-    @property
-    def finalised_height(self) -> Height:
-        """Height of F in memory; may already lie ahead of what the caller was told."""
-        return self._chain.finalised.height
+    async def execute(
+        self, block: Block, authorities: AuthoritySet, is_wanted: Callable[[], bool] = lambda: True
+    ) -> BlockOutcome | None:
+        """Execute a block on its parent's state. Raises InvalidError when it breaks a rule or its roots differ.
 
-    async def execute(self, block: Block, authorities: AuthoritySet) -> BlockOutcome:
-        """Execute a block on its parent's state. Raises InvalidError when it breaks a rule or its roots differ."""
-        return await self.run(lambda: self._chain.execute(block, authorities))
+        None when, as the lane is reached, the block is no longer wanted or a block of its height is final: sync was
+        faster, and the execution says nothing any more.
+        """
+
+        def work() -> BlockOutcome | None:
+            if not is_wanted() or block.header.height <= self._chain.finalised.height:
+                return None
+            return self._chain.execute(block, authorities)
+
+        return await self.run(work)
 
     async def build(
         self,
@@ -113,7 +123,7 @@ class ExecutionLane:
                 self._store.finalise(done, certificate, certificate.statement.view)
             return done
 
-        return await self.run(work)
+        return await self._make_final(work, certificate)
 
     async def apply_final(
         self, blocks: Sequence[Block], certificate: Certificate, authorities: AuthoritySet
@@ -137,7 +147,17 @@ class ExecutionLane:
                 self._store.finalise(done, certificate, certificate.statement.view)
             return done
 
-        return await self.run(work)
+        return await self._make_final(work, certificate)
+
+    async def _make_final(
+        self, work: Callable[[], tuple[FinalisedBlock, ...]], certificate: Certificate
+    ) -> tuple[FinalisedBlock, ...]:
+        await self._reports.room()
+        async with self._lane:
+            done = await self._runner.run(work)
+            if done:
+                self._reports.put(FinalReport(done, certificate))
+        return done
 
     async def run(self, work: Callable[[], T]) -> T:
         """The result of any work on the working state or the store: nothing else runs meanwhile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -22,6 +22,9 @@ from ..protocols.requests import RequestClient
 from ..protocols.sync.follow import BlockFetcher, fetch_certificates
 from ..protocols.transport import PeerId, Transport
 from .driver import Driver
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
 
 MAX_ASKS: Final = 4
 """Certificate requests in flight; the engine asks again while it lacks something."""
@@ -55,10 +58,15 @@ class NetworkLink:
         self._nursery: trio.Nursery
 
     def connect(self, driver: Driver) -> None:
-        """Feed this driver from now on: one that starts voting replaces the one that listened."""
+        """Feed this driver; before anything runs."""
         self._driver = driver
 
-    async def run(self, take_transaction: Callable[[ReceivedTransaction], Awaitable[None]]) -> None:
+    async def run(
+        self,
+        take_transaction: Callable[[ReceivedTransaction], Awaitable[None]],
+        *,
+        task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Feed the driver from gossip and exchange until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -68,6 +76,7 @@ class NetworkLink:
             nursery.start_soon(self._take_proposals)
             nursery.start_soon(self._take_certificates)
             nursery.start_soon(self._take_evidence)
+            task_status.started()
             while True:
                 await take_transaction(await self._gossip.validators.transactions.get())
 
@@ -131,8 +140,10 @@ class NetworkLink:
         self._sync_wanted()
 
     def era_changed(self, context: EraContext) -> None:
-        """Votes of a new era are spoken from now on."""
+        """Votes of a new era are spoken from now on; blocks wanted in the last one are forgotten."""
         self.exchange.prune()
+        for unwanted in self._fetcher.wanted():
+            self._fetcher.drop(unwanted)
 
     def passed(self, certificate: Certificate, height: Height) -> None:
         """The finalised point moved: what is still being fetched below it is no longer wanted."""

@@ -72,7 +72,7 @@ LISTEN_SLOTS: Final = 2
 """Slots an authority that has signed before listens for a second signer of its key (CHAIN 1.3)."""
 
 LEAST_LISTENING: Final = 3_000_000
-"""Microseconds it listens at least: neighbours must be dialled and an exchange opened before there is a word to hear."""
+"""Microseconds it listens at least: neighbours are dialled and an exchange is opened before there is a word to hear."""
 
 QUOTA_SLOT: Final = 12_000_000
 """Slot length in microseconds for which the request quotas of CHAIN 2.1 are meant; faster chains serve more."""
@@ -258,10 +258,11 @@ class Peer:
             return False
         genesis_hash, restart_hash = self.opened.genesis_hash, self.vote_domain.restart_hash
         context = era_context(self.opened.store, self.opened.spec)
-        if authority.guard.floor(genesis_hash, restart_hash) is None:
-            if not authority.guard.load(genesis_hash, restart_hash, context.era).own_statements:
-                return False
-        return len(context.authorities.members) > 1
+        has_signed = (
+            authority.guard.floor(genesis_hash, restart_hash) is not None
+            or authority.guard.load(genesis_hash, restart_hash, context.era).own_statements != ()
+        )
+        return has_signed and len(context.authorities.members) > 1
 
     def _make_driver(self) -> Driver:
         authority = self.authority

@@ -24,8 +24,9 @@ from yumad.daemon.chain_home import (
     the_chain_of,
 )
 from yumad.daemon.clock import SystemClock
-from yumad.daemon.driver import Driver
+from yumad.daemon.driver import Driver, _Execution
 from yumad.daemon.execution import ExecutionLane, InlineRunner
+from yumad.daemon.final_reports import FinalReports
 from yumad.daemon.finality import FinalityTimes
 from yumad.storage.guard import VoteGuard
 from yumad.storage.home import Home
@@ -45,7 +46,7 @@ class Node:
         public = AuthorityKey(KEY.public_key)
         VoteGuard.create(folder / "guard.db", public)
         self.guard = VoteGuard.open(folder / "guard.db", public)
-        self.lane = ExecutionLane(self.opened.working, self.opened.store, InlineRunner())
+        self.lane = ExecutionLane(self.opened.working, self.opened.store, InlineRunner(), FinalReports())
         self.driver = Driver(
             engine=Engine(spec.timing, public),
             first=restart_event(self.opened.store, spec, self.guard),
@@ -56,7 +57,6 @@ class Node:
             domain=VoteDomain(self.opened.genesis_hash),
             clock=SystemClock(),
             candidates=lambda: (),
-            on_final=lambda report: None,
             times=FinalityTimes(),
         )
         self.driver._network = self  # type: ignore[assignment]
@@ -110,7 +110,8 @@ async def test_execution_of_a_block_that_sync_made_final_meanwhile_is_not_a_fail
     await node.sync(maker.blocks[:4])
     third = maker.blocks[2].block
     node.driver.pool.pin(third)
-    await node.driver._execute(third.header, third.hash, True)
+    authorities = node.driver.engine.context.authorities
+    await node.driver._execute(_Execution(third.header, third.hash, True, authorities))
     assert node.posted() == []
 
 
@@ -123,6 +124,6 @@ async def test_vote_cast_before_the_engine_hears_of_sync_is_still_allowed_by_the
     await node.driver._cast(CastVote(nullify(Era(0), View(1)), None))
     assert node.guard.floor(node.opened.genesis_hash, bytes(32)) is None  # type: ignore[arg-type]
     for posted in node.posted():
-        await node.driver._follow_sync(posted, node.driver._synced.popleft())  # type: ignore[arg-type]
+        await node.driver._take_sync(posted, node.driver._synced.popleft())  # type: ignore[arg-type]
     floor = node.guard.floor(node.opened.genesis_hash, bytes(32))  # type: ignore[arg-type]
     assert floor is not None and (floor.era, floor.view) == (0, 30)
