@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from .grid import print_grid
 from .options import (
     DEFAULT_HOME,
     DEFAULT_WALLETS,
@@ -23,7 +24,7 @@ from .options import (
     WalletOption,
     WalletsOption,
 )
-from .output import format_tao, print_fields, print_json, print_table, reporting, usage_error
+from .output import format_tao, print_fields, print_json, reporting, usage_error
 
 if TYPE_CHECKING:
     from ..control_client import ControlClient
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 ValidOption = Annotated[
     int, typer.Option("--valid-for", help="Blocks within which it may be included.", min=1, max=2400)
 ]
+
+_WIDEST: Final = 6
+"""Columns of a table of records; wider ones are shown field by field."""
 
 _SHORT: Final = 16
 """Hex digits of a hash in a table."""
@@ -109,7 +113,7 @@ def peers(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
         if as_json:
             print_json({"peers": rows})
             return
-        print_table(
+        print_grid(
             f"{len(rows)} peers",
             ("peer", "address", "dir", "final", "score", "votes", "agent"),
             [
@@ -138,7 +142,7 @@ def mempool(
         if as_json:
             print_json(document)
             return
-        print_table(
+        print_grid(
             f"{document['transactions']} waiting ({document['operational']} operational, {document['ready']} ready), "
             f"{document['size']} bytes",
             ("id", "signer", "nonce", "call", "tip", "ready"),
@@ -178,7 +182,7 @@ def block(
             for row in document["transactions"]
         ]
         if rows:
-            print_table(f"{len(rows)} transactions", ("id", "call", "signer", "result"), rows)
+            print_grid(f"{len(rows)} transactions", ("id", "call", "signer", "result"), rows)
 
 
 def _event(event: dict[str, Any]) -> str:
@@ -212,21 +216,30 @@ def _list_reads(as_json: bool) -> None:
     if as_json:
         print_json({"reads": [{"name": name, "parameters": form, "doc": doc} for name, form, doc in rows]})
     else:
-        print_table("", ("read", "parameters", "answer"), rows)
+        print_grid("", ("read", "parameters", "answer"), rows)
 
 
 def _print_answer(answer: Any) -> None:
-    """Fields a line each, lists of records as a table, everything else as it is."""
+    """Fields a line each, lists of records as a table or, where they are wide, one after the other."""
     if isinstance(answer, dict):
         plain = {key: value for key, value in answer.items() if not _is_records(value)}
         print_fields({key: _plain(value) for key, value in plain.items()})
         for key, value in answer.items():
             if _is_records(value):
-                print_table(key, list(value[0]), [[_plain(cell) for cell in row.values()] for row in value])
+                _print_records(key, value)
     elif _is_records(answer):
-        print_table("", list(answer[0]), [[_plain(cell) for cell in row.values()] for row in answer])
+        _print_records("", answer)
     else:
         print(_plain(answer))
+
+
+def _print_records(title: str, records: list[dict[str, Any]]) -> None:
+    if len(records[0]) <= _WIDEST:
+        print_grid(title, list(records[0]), [[_plain(cell) for cell in record.values()] for record in records])
+        return
+    for number, record in enumerate(records):
+        print(f"{title} {number}".strip())
+        print_fields({f"  {name}": _plain(value) for name, value in record.items()})
 
 
 def _is_records(value: Any) -> bool:
