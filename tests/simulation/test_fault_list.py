@@ -574,3 +574,14 @@ def test_late_joiner_during_a_partition_reaches_finality_across_eras() -> None:
     run_slots(world, 6)
     assert late.chain.finalised.height >= max(heights(world)) - 1
     assert late.chain.context.era >= 2
+
+
+def test_flapping_partitions_shorter_than_a_slot_resume() -> None:
+    world = started()
+    for turn in range(60):
+        world.network.groups = {n: (n + turn) % 2 for n in range(4)} if turn % 2 else None
+        world.run(world.now + 5 * SECOND)
+    world.network.groups = None
+    before = max(heights(world))
+    run_slots(world, 10)
+    assert min(heights(world)) >= before + 7
