@@ -32,6 +32,7 @@ from ..storage.keystore import Keystore
 from .chain_home import create_chain
 from .clock import SystemClock
 from .config import Config, ConfigError, config_text, load_config
+from .first_cause import first_cause
 from .spec_file import encode_authority_record, read_spec_file, write_file
 
 DIAL_TRIES: Final = 5
@@ -116,6 +117,8 @@ def ensure_chain(home: Home, bootstrap: Bootstrap, on_progress: Callable[[str, i
     lock = home.lock()
     try:
         create_chain(home, trio.run(_fetch, bootstrap, on_progress))
+    except BaseExceptionGroup as group:  # from the network's nursery; one sentence is enough for a person
+        raise first_cause(group) from group
     finally:
         lock.release()
 

@@ -40,6 +40,7 @@ from .config import Config
 from .control import ControlServer
 from .control_address import choose_socket_path
 from .execution import ThreadRunner
+from .first_cause import first_cause
 from .head_feed import HeadFeed
 from .heartbeat import Heartbeat
 from .logging import get_logger
@@ -85,7 +86,11 @@ def run_peer(home: Home, config: Config, options: RunOptions) -> None:
         try:
             trio.run(_run, home, config, options, opened, authority, stack)
         except BaseExceptionGroup as group:
-            raise _first_cause(group) from group
+            cause = first_cause(group)
+            if isinstance(cause, TransportError):
+                remedy = "choose another --listen address, or end what uses it"
+                raise StartError(str(cause), remedy=remedy) from group
+            raise cause from group
 
 
 async def _run(
@@ -150,10 +155,7 @@ async def _run(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_signal, nursery.cancel_scope)
         await nursery.start(control.run)
-        try:
-            await nursery.start(peer.run)
-        except TransportError as error:
-            raise StartError(str(error), remedy="choose another --listen address, or end what uses it") from error
+        await nursery.start(peer.run)
         watch_peer(peer, feed, log)
         if config.metrics:
             await nursery.start(serve_metrics, config.metrics, peer)
@@ -235,16 +237,3 @@ def _hotkey(config: Config) -> KeyPair | None:
     from pathlib import Path
 
     return Keystore(Path(config.wallets).expanduser()).unlock_hotkey(wallet, name, os.environ.get("YUMAD_PASSWORD"))
-
-
-def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The designed error among what several tasks raised at once, or else the first."""
-    flat: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, BaseExceptionGroup):
-            pending.extend(reversed(current.exceptions))
-        else:
-            flat.append(current)
-    return next((error for error in flat if isinstance(error, YumadError)), flat[0])
