@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     start = time.monotonic()
     rounds: list[dict[str, Any]] = []
     with live_swarm(PEERS, arguments.followers, arguments.slot, rng, arguments.keep) as live:
-        for how, at_boundary in ROUNDS[: arguments.rounds] if arguments.only is None else [ROUNDS[arguments.only]]:
+        for how, at_boundary in [ROUNDS[number] for number in arguments.only or range(len(ROUNDS))]:
             rounds.append(one_round(live, how, at_boundary, arguments.away))
             if arguments.verbose:
                 print(json.dumps(rounds[-1]), file=sys.stderr, flush=True)
@@ -135,8 +135,9 @@ def main() -> int:
     parser.add_argument("--away", type=float, default=60.0, help="seconds that two are away (default: 60)")
     parser.add_argument("--followers", type=int, default=1, help="peers that only follow (default: 1)")
     parser.add_argument("--slot", type=float, default=0.5, help="seconds of a slot (default: 0.5)")
-    parser.add_argument("--rounds", type=int, default=len(ROUNDS), help="only the first so many of the four rounds")
-    parser.add_argument("--only", type=int, choices=range(len(ROUNDS)), help="one round by its number, from 0")
+    parser.add_argument(
+        "--only", type=int, choices=range(len(ROUNDS)), action="append", help="this round, from 0; may be repeated"
+    )
     parser.add_argument("--seed", type=int, help="choose the same peers again")
     parser.add_argument("--keep", type=Path, help="new folder for the homes, kept at the end")
     parser.add_argument("--verbose", action="store_true", help="a line for each round on stderr")
