@@ -117,7 +117,8 @@ class LiveSwarm:
         """Stop sending, wait until nothing waits and everybody stands at one height that includes all of it."""
         self.load.paused = True
         self.wait_until("transfers becoming final", lambda: self.load.waiting == 0, seconds)
-        height = self.sightings.best
+        told = [report.height for report in self.load.reported.values()]
+        height = max([self.sightings.best, *told])
         for peer in self.swarm.peers:
             self.wait_for_height(peer, height, seconds)
 
