@@ -54,25 +54,13 @@ class EraContext:
 
 
 @dataclass(frozen=True, slots=True)
-class GuardMemory:
-    """What the guard remembers of one era. Empty in an era that the own key has not voted in."""
-
-    certificates: tuple[Certificate, ...] = ()
-    """Stored certificates above F, finalizations included (R7, R11)."""
-    own_statements: tuple[SignedStatement, ...] = ()
-    """Own statements (R10)."""
-    blocks: tuple[Header, ...] = ()
-    """Headers whose bodies the guard holds above F (R9)."""
-    vote_floor: View = NO_FLOOR
-    """View at or below which nothing new is signed; the highest there is when the guard's floor lies in a later era."""
-
-
-NOTHING_REMEMBERED: Final = GuardMemory()
-
-
-@dataclass(frozen=True, slots=True)
 class Restarted:
-    """First event of a process: what storage remembers. Certificates and statements go through the normal paths."""
+    """First event of a process: what storage remembers. Certificates and statements go through the normal paths.
+
+    It comes again, instead of `EraOpened` or `SyncAdvanced`, where a peer enters an era that its guard remembers
+    something of, because the chain folder was deleted and is synced anew. Without it the own votes of that time would
+    pass for a second signer's, and new ones would contradict them.
+    """
 
     context: EraContext
     finalised: BlockRef
@@ -87,15 +75,11 @@ class Restarted:
     blocks: tuple[Header, ...]
     """Headers whose bodies the guard holds above F (R9)."""
     vote_floor: View = NO_FLOOR
-    """View of this era at or below which the guard signs nothing new: above F when the chain database was lost."""
+    """View of this era at or below which the guard signs nothing new, the highest there is when its floor lies in a
+    later era: above F when the chain database was lost."""
     listens_until: Micros = VOTES_AT_ONCE
     """Unix time before which nothing new is signed: two slots from the start, in which neighbours show statements of
     the own key that the guard does not know (CHAIN 1.3, second signer). Views start no earlier."""
-
-    @property
-    def memory(self) -> GuardMemory:
-        """What the guard remembers of the era."""
-        return GuardMemory(self.certificates, self.own_statements, self.blocks, self.vote_floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +156,7 @@ class EraOpened:
     """The boundary block is final and stored; the driver computed the next set from state."""
 
     context: EraContext
-    memory: GuardMemory = NOTHING_REMEMBERED
-    """What the guard remembers of the new era: something only where a deleted chain is synced again, and then without
-    it the own votes of that time would pass for a second signer's, and new ones would contradict them."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +167,7 @@ class SyncAdvanced:
     finalised: BlockRef
     finalised_view: View
     finality: Certificate | None
-    memory: GuardMemory = NOTHING_REMEMBERED
-    """As in `EraOpened`, when sync came into another era."""
+
 
 
 Event: TypeAlias = (

@@ -43,7 +43,6 @@ from .effects import (
     EraOpened,
     Event,
     Finalise,
-    GuardMemory,
     OfferStatement,
     PersistCertificate,
     ProposalSeen,
@@ -110,10 +109,9 @@ class Engine(EngineState):
                 self._take_block(header)
             case BlockBuilt(view, header):
                 self._take_built(view, header)
-            case EraOpened(context, memory):
+            case EraOpened(context):
                 if context.era > self.era:
                     self._open_era(context, context.opening, View(0), None)
-                    self._recall(memory)
             case SyncAdvanced():
                 self._take_sync(event)
 
@@ -136,26 +134,22 @@ class Engine(EngineState):
     # --- opening, restart, sync -------------------------------------------------------------------------------------
 
     def _take_restart(self, event: Restarted) -> None:
-        """A process begins: the back-off is recomputed, the rest is what storage remembers."""
+        """Feed what storage remembers through the same paths as what peers send (R7, R10, R11)."""
         self._level = 0
         self._listens_until = event.listens_until
         self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
-        self._recall(event.memory)
-
-    def _recall(self, memory: GuardMemory) -> None:
-        """Feed what the guard remembers of this era through the same paths as what peers send (R7, R10, R11)."""
         chain = self._chain
-        self._vote_floor = memory.vote_floor
-        named = [signed.statement for signed in memory.own_statements]
-        named += [certificate.statement for certificate in memory.certificates]
-        chain.blocks.restore(memory.blocks, named, chain.finalised.height, chain.finalised_view)
-        own = [signed for signed in memory.own_statements if signed.statement.era == self.era]
+        self._vote_floor = event.vote_floor
+        named = [signed.statement for signed in event.own_statements]
+        named += [certificate.statement for certificate in event.certificates]
+        chain.blocks.restore(event.blocks, named, chain.finalised.height, chain.finalised_view)
+        own = [signed for signed in event.own_statements if signed.statement.era == self.era]
         for signed in own:
             if signed.statement.view > chain.finalised_view:
                 self._own[signed.statement.view, signed.statement.kind] = signed.statement
         late = [signed for signed in own if signed.statement.view <= chain.finalised_view]
         self._own_late = tuple(signed for signed in late if signed.statement.kind is Kind.FINALIZE)[-LATE_FINALIZE:]
-        for certificate in memory.certificates:
+        for certificate in event.certificates:
             self._accept(certificate)
         if self._is_stopped():
             return
@@ -168,7 +162,6 @@ class Engine(EngineState):
         """Sync moved F; what lies above it stays (R7 without its finalise effect)."""
         if event.context.era > self.era:
             self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
-            self._recall(event.memory)
         elif event.context.era == self.era and event.finalised_view > self._chain.finalised_view:
             self._advance(event.finalised, event.finalised_view, event.finality)
 

@@ -12,13 +12,12 @@ from yumad.consensus.effects import (
     EraOpened,
     Execute,
     Finalise,
-    GuardMemory,
     Halt,
     OfferStatement,
     PersistCertificate,
+    Restarted,
     SecondSigner,
     StatementSeen,
-    SyncAdvanced,
     TimerKind,
 )
 from yumad.consensus.header import block_hash
@@ -210,12 +209,12 @@ def test_foreign_own_statement_while_listening_silences_the_key_before_it_signed
 # --- eras that the guard remembers ----------------------------------------------------------------------------------
 
 
-def test_era_opened_after_a_resync_recalls_own_votes_and_floor_of_the_guard() -> None:
+def test_era_entered_after_a_resync_recalls_own_votes_and_floor_of_the_guard() -> None:
     bench = Bench(era_blocks=1)
-    boundary = bench.finalise(1)
+    opening = ref(bench.finalise(1))
     own = SignedStatement(nullify(Era(1), View(4)), 0, SIGNATURE)
-    memory = GuardMemory(own_statements=(own,), vote_floor=View(3))
-    bench.feed(EraOpened(EraContext(Era(1), bench.authorities, ref(boundary)), memory))
+    context = EraContext(Era(1), bench.authorities, opening)
+    bench.feed(Restarted(context, opening, View(0), None, (), (own,), (), View(3)))
     assert bench.of(OfferStatement) == [OfferStatement(own)]
     bench.feed(StatementSeen(own), bench.seen(0, Kind.NOTARIZE, 3, 0, Hash32(b"o" * 32)))
     assert not bench.of(SecondSigner)
@@ -229,7 +228,7 @@ def test_sync_into_an_era_that_the_guard_voted_in_contradicts_nothing() -> None:
     opening = BlockRef(Hash32(b"O" * 32), Height(40), Slot(50), Hash32(b"P" * 32))
     own = SignedStatement(Statement(Kind.FINALIZE, Era(2), View(6), View(5), Hash32(b"f" * 32)), 0, SIGNATURE)
     context = EraContext(Era(2), bench.authorities, opening)
-    bench.feed(SyncAdvanced(context, target, View(5), None, GuardMemory(own_statements=(own,))))
+    bench.feed(Restarted(context, target, View(5), None, (), (own,), ()))
     assert bench.engine.view == 6
     bench.fire(TimerKind.NOTARIZE)
     assert not bench.votes(), "the own finalize of view 6 forbids the nullify"

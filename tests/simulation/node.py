@@ -16,7 +16,6 @@ from simulation.world import EPOCH, FAKE_SIGNATURE, MS, SECOND, Crash
 from yumad.consensus.block import Block, Body, verify_body
 from yumad.consensus.certificate import Certificate
 from yumad.consensus.effects import (
-    NOTHING_REMEMBERED,
     VOTES_AT_ONCE,
     AbandonExecution,
     BehindFinality,
@@ -35,7 +34,6 @@ from yumad.consensus.effects import (
     Execute,
     ExecutionFailure,
     Finalise,
-    GuardMemory,
     Halt,
     OfferStatement,
     PersistCertificate,
@@ -133,38 +131,36 @@ class Node:
         driver, chain = self.world.setting.driver, self.chain
         if chain.finalised.height == self.world.timing.boundary_of(chain.context.era):
             chain.open_era(self.world.rules.next_context(chain.state, chain.context, chain.finalised))
+        guard, era = self.guard, chain.context.era
         if chain.certificate is not None:
             self.exchange.offer(chain.certificate)
-        memory = self._memory(chain.context.era)
+        certificates = () if guard is None or not driver.feeds_certificates else guard.certificates_of(era)
+        if not driver.feeds_finalizations:
+            certificates = tuple(kept for kept in certificates if kept.kind is not Kind.FINALIZE)
         return Restarted(
             context=chain.context,
             finalised=chain.finalised,
             finalised_view=chain.view,
             finality=chain.certificate,
-            certificates=memory.certificates,
-            own_statements=memory.own_statements,
-            blocks=memory.blocks,
-            vote_floor=memory.vote_floor,
+            certificates=certificates,
+            own_statements=() if guard is None or not driver.offers_own_votes else guard.own_of(era),
+            blocks=() if guard is None else guard.headers(),
+            vote_floor=self._vote_floor(era),
             listens_until=Micros(self.local_now + 2 * self.world.setting.slot) if driver.listens else VOTES_AT_ONCE,
         )
 
-    def _memory(self, era: Era) -> GuardMemory:
-        """What the guard remembers of an era, less what a mutant forgets."""
-        driver, guard = self.world.setting.driver, self.guard
-        if guard is None:
-            return NOTHING_REMEMBERED
-        certificates = guard.certificates_of(era) if driver.feeds_certificates else ()
-        if not driver.feeds_finalizations:
-            certificates = tuple(kept for kept in certificates if kept.kind is not Kind.FINALIZE)
-        floor = View(0)
-        if guard.floor is not None and guard.floor[0] >= era:
-            floor = guard.floor[1] if guard.floor[0] == era else View(U64_MAX)
-        own = guard.own_of(era) if driver.offers_own_votes else ()
-        return GuardMemory(certificates, own, guard.headers(), floor)
+    def _vote_floor(self, era: Era) -> View:
+        floor = None if self.guard is None else self.guard.floor
+        if floor is None or floor[0] < era:
+            return View(0)
+        return floor[1] if floor[0] == era else View(U64_MAX)
 
-    def _memory_if_any(self, era: Era) -> GuardMemory:
-        """For an era that opens: a mutant's forgetting is about starts only."""
-        return self._memory(era) if self.world.setting.driver.recalls_in_new_eras else NOTHING_REMEMBERED
+    def _in_era(self, event: EraOpened | SyncAdvanced) -> Event:
+        """The event itself, or what storage remembers where the guard has voted in the era that it opens."""
+        era, guard = event.context.era, self.guard
+        if era == self.engine.era or guard is None or not self.world.setting.driver.recalls_in_new_eras:
+            return event
+        return self._restarted() if guard.own_of(era) or self._vote_floor(era) else event
 
     # --- clock ------------------------------------------------------------------------------------------------------
 
@@ -539,7 +535,7 @@ class Node:
             context = self.world.rules.next_context(chain.state, chain.context, chain.finalised)
             chain.open_era(context)
             self.evidence = []
-            self.feed(EraOpened(context, self._memory_if_any(context.era)))
+            self.feed(self._in_era(EraOpened(context)))
             self.exchange.wake()
 
     # --- sync -------------------------------------------------------------------------------------------------------
@@ -597,8 +593,7 @@ class Node:
             if parent.height == self.world.timing.boundary_of(chain.context.era):
                 chain.open_era(rules.next_context(state, chain.context, parent))
         if is_advanced:
-            memory = self._memory_if_any(chain.context.era)
-            self.feed(SyncAdvanced(chain.context, chain.finalised, chain.view, chain.certificate, memory))
+            self.feed(self._in_era(SyncAdvanced(chain.context, chain.finalised, chain.view, chain.certificate)))
             if chain.certificate is not None:
                 self.exchange.offer(chain.certificate)
             self._after_commit(chain.view)
