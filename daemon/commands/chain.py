@@ -33,6 +33,9 @@ ValidOption = Annotated[
     int, typer.Option("--valid-for", help="Blocks within which it may be included.", min=1, max=2400)
 ]
 
+_ORDER_BLOCKS: Final = 1000
+"""Blocks for which an administrative order holds unless said otherwise: signatures are collected by people."""
+
 _WIDEST: Final = 6
 """Columns of a table of records; wider ones are shown field by field."""
 
@@ -52,6 +55,7 @@ def register(app: typer.Typer) -> None:
     transactions.command("show")(tx_show)
     transactions.command("send")(tx_send)
     transactions.command("calls")(tx_calls)
+    transactions.command("order")(tx_order)
     app.add_typer(transactions, name="tx")
 
 
@@ -284,6 +288,59 @@ def tx_calls(as_json: JsonOption = False) -> None:
             return
         for call in CALLS:
             print(f"{call.name} {usage(call.arguments)}\n    {call.doc} Signed by: {call.signer.value}.")
+
+
+def tx_order(
+    name: Annotated[str, typer.Argument(help="Administrative call, such as sudo_set_tempo.")],
+    values: Annotated[list[int], typer.Argument(help="NETUID VALUE, or VALUE for the whole network.")],
+    wallet: WalletOption = "",
+    hotkey: HotkeyOption = "",
+    dev: DevOption = "",
+    valid_until: Annotated[int, typer.Option("--valid-until", help="Last height; all keys sign the same.", min=0)] = 0,
+    wallets: WalletsOption = DEFAULT_WALLETS,
+    password_file: PasswordFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign an administrative order with one admin key; enough signatures make an `admin.execute` transaction."""
+    with reporting(as_json):
+        from ...consensus.rules.v1.calls.admin import order_digest
+        from ...consensus.rules.v1.calls.call import Signer
+        from ...consensus.rules.v1.calls.orders import ORDERS, order_named
+        from ...consensus.ss58 import encode_address
+        from ...consensus.types import Hash32
+        from ..registry import nearest
+        from .signer import SignerOptions, signing_key
+
+        order = order_named(name)
+        if order is None:
+            near = nearest(name, [known.name for known in ORDERS])
+            raise usage_error(f"there is no order {name!r}", remedy=f"did you mean {near}?" if near else "")
+        if not order.accepts(tuple(values)):
+            wanted = " and ".join(order.arguments)
+            raise usage_error(f"{name}: {len(values)} values", remedy=f"give {wanted} ({order.doc})")
+        options = SignerOptions(wallet, hotkey, dev, wallets, password_file)
+        options.check()
+        with _client(home) as client:
+            context = client.call("tx.context")
+            nonce = client.call("query", name="chain")["answer"]["admin_nonce"]
+            key = signing_key(options, Signer.ANY, context)
+        last = valid_until or context["height"] + _ORDER_BLOCKS
+        genesis_hash = Hash32(bytes.fromhex(context["genesis_hash"]))
+        signature = key.sign(order_digest(genesis_hash, order.number, values, nonce, last))
+        signed = f"{encode_address(key.public_key)}:{signature.hex()}"
+        arguments = {
+            "call": name,
+            "args": ",".join(map(str, values)),
+            "admin_nonce": nonce,
+            "valid_until": last,
+            "signatures": signed,
+        }
+        if as_json:
+            print_json(arguments)
+        else:
+            print("yumad tx send admin.execute", " ".join(f"{key}={value}" for key, value in arguments.items()))
+            print("several signatures: join KEY:SIGNATURE of each with commas, keys in the order of their bytes")
 
 
 def tx_send(
