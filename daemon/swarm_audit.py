@@ -13,7 +13,6 @@ from ..consensus.types import YumadError
 from .swarm import Swarm, SwarmPeer
 from .swarm_load import TransferLoad
 
-
 ASKED_OF_INDEX: Final = 500
 """Transactions of which a peer's index is asked; all are looked up in its blocks."""
 
