@@ -16,7 +16,7 @@ import trio
 
 from ..consensus.authority import AuthoritySet
 from ..consensus.block import Block, Proposal
-from ..consensus.certificate import Certificate
+from ..consensus.certificate import Certificate, encode_certificate
 from ..consensus.effects import (
     AbandonExecution,
     BehindFinality,
@@ -334,9 +334,10 @@ class Driver:
             case BehindFinality(certificate):
                 self._network.sync_to(certificate)
             case Halt(reason, certificates):
-                shown = "".join(f"\n  {certificate}" for certificate in certificates)
+                for certificate in certificates:  # whole, since two that contradict each other are proof
+                    self._log.error("certificate at the halt", bytes=encode_certificate(certificate).hex())
                 raise ConsensusHalted(
-                    f"consensus stopped: {reason}{shown}",
+                    f"consensus stopped: {reason} ({'; '.join(map(_in_words, certificates)) or 'no certificate'})",
                     remedy="keep this home as it is and compare `yumad verify` with other peers",
                 )
         return None
@@ -479,3 +480,10 @@ class Driver:
                 opening = BlockRef.of(last.header, last.hash)
                 following = EraContext(Era(last.header.era + 1), last.outcome.next_authorities, opening)
                 await self.post(EraOpened(following))
+
+
+def _in_words(certificate: Certificate) -> str:
+    statement = certificate.statement
+    named = "" if statement.kind is Kind.NULLIFY else f" of block {statement.block_hash.hex()[:16]}"
+    signers = ", ".join(map(str, certificate.signers))
+    return f"{statement.kind.name.lower()} certificate{named}, era {statement.era} view {statement.view}, by {signers}"

@@ -76,6 +76,8 @@ class Member:
     account: str | None = None
     """Development account of an authority."""
     skew: int = 0
+    prepare: Callable[[Peer], None] = lambda peer: None
+    """Called with each fresh peer before it runs: where a test breaks something."""
     peer: Peer | None = None
     scope: trio.CancelScope | None = None
     ended: trio.Event = field(default_factory=trio.Event)
@@ -252,6 +254,7 @@ class World:
             peer_store=peer_store,
             index=index,
         )
+        member.prepare(peer)
         peer.on_final.append(
             lambda report: member.finals.extend((block.header.height, block.hash) for block in report.blocks)
         )
@@ -268,7 +271,7 @@ class World:
     async def until(self, condition: Callable[[], bool], seconds: float) -> None:
         """Wait in virtual time; fails when the condition does not come true within `seconds`."""
         with trio.move_on_after(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # about many peers at once: there is no one event
                 await trio.sleep(self.slot / 5)
         where = {member.name: member.height for member in self.members if member.peer is not None}
         assert condition(), f"not within {seconds} s of virtual time; heights: {where}"
