@@ -11,11 +11,10 @@ from simulation.faults import Outcome
 from simulation.invariants import Fork, Violation
 from simulation.node import Node
 from simulation.stores import ChainStore, Guard
-from simulation.world import SECOND, Driver, Setting, World
-from yumad.consensus.certificate import Certificate
-from yumad.consensus.effects import ViewEntered
+from simulation.world import SECOND, Crash, Driver, Setting, World
+from yumad.consensus.effects import BlockRef, ViewEntered
 from yumad.consensus.engine import Engine
-from yumad.consensus.statement import Kind, SignedStatement, Statement
+from yumad.consensus.statement import Kind, Statement
 from yumad.consensus.timing import VIEW_WINDOW
 from yumad.consensus.types import Hash32, View
 
@@ -131,8 +130,6 @@ class DoubleLeader(Byzantine):
         if state is None:
             return
         self.states[other] = state
-        from yumad.consensus.effects import BlockRef
-
         name = self.propose(View(act.view + 1), act.view, BlockRef.of(block.header, other), self.others)
         assert name is not None
         era = self.engine.era
@@ -300,8 +297,6 @@ def finalization_stored_then_crash(setting: Setting) -> Outcome:
         return 0
 
     def crash(node: Node, name: str) -> None:
-        from simulation.world import Crash
-
         is_aimed = name == "finalise: certificate stored" and node.engine.finalised_view == betrayer.view
         if betrayer.view and is_aimed and node.position < 2 and node.position not in crashed:
             crashed[node.position] = None
@@ -312,19 +307,3 @@ def finalization_stored_then_crash(setting: Setting) -> Outcome:
     world.downtime = lambda _: 30 * SECOND
     world.start()
     return run(world, 600)
-
-
-__all__ = [
-    "Betrayer",
-    "Certificate",
-    "DoubleLeader",
-    "SignedStatement",
-    "constant_latency",
-    "double_leader",
-    "era_stop",
-    "finalization_stored_then_crash",
-    "proposals_lost",
-    "resync_behind_the_guard",
-    "stale_parent",
-    "two_disks_replaced",
-]
