@@ -50,6 +50,7 @@ from ..protocols.transport import Transport
 from ..storage.authority_key import Authority
 from ..storage.index import IndexStore
 from ..storage.peers import PeerStore
+from .admission import Admission, Verdict
 from .chain_home import OpenedChain, era_context, restart_event, standing_point
 from .chain_reader import ServedChain
 from .consensus_view import RunningConsensus
@@ -61,6 +62,7 @@ from .logging import get_logger
 from .mempool import Mempool
 from .network_link import NetworkLink
 from .outcomes import RecentOutcomes
+from .own_transactions import OwnTransactions
 from .peer_service import PeerService
 from .pool_state import StatePoolState, following_context
 from .transaction_index import catch_up_index, index_blocks
@@ -129,6 +131,7 @@ class Peer:
         peer_store: PeerStore | None = None,
         index: IndexStore | None = None,
         ledger: PeerLedger | None = None,
+        own_transactions: OwnTransactions | None = None,
     ) -> None:
         self.opened = opened
         self.settings = settings
@@ -143,6 +146,7 @@ class Peer:
         self.times = FinalityTimes()
         self.sync = SyncState()
         self.index = index
+        self._own_transactions = own_transactions
         self._surroundings = surroundings
         self._log = get_logger("peer")
         spec, store = opened.spec, opened.store
@@ -235,7 +239,7 @@ class Peer:
         self.request_server.register()
         self.exchange.register()
         self.gossip.subscribe()
-        await self.lane.run(self.pool_state.refresh)
+        await self.lane.run(self._fill_pool)
         index = self.index
         if index is not None:
             await self.lane.run(lambda: catch_up_index(index, self.opened.store, self.transaction_domain))
@@ -303,6 +307,30 @@ class Peer:
     def _candidates(self) -> Sequence[bytes]:
         return self.mempool.candidates(512 * 1024)
 
+    def _fill_pool(self) -> None:
+        """Inside the lane: stand on F and take in again what was submitted here before the last end."""
+        self.pool_state.refresh()
+        if self._own_transactions is not None:
+            for data in self._own_transactions.load():
+                self.mempool.admit(data, own=True)
+
+    async def submit(self, data: bytes) -> Admission:
+        """Take in a transaction of this machine; one that enters is kept over a restart and gossiped until it is in."""
+
+        def work() -> Admission:
+            admission = self.mempool.admit(data, own=True)
+            self._keep_own_transactions()
+            return admission
+
+        admission = await self.lane.run(work)
+        if admission.verdict is Verdict.ACCEPT:
+            self.gossip.offer_transaction(data)
+        return admission
+
+    def _keep_own_transactions(self) -> None:
+        if self._own_transactions is not None:
+            self._own_transactions.save(self.mempool.own())
+
     async def _take_transaction(self, received: ReceivedTransaction) -> None:
         domain = self.transaction_domain
         await self.lane.run(lambda: self.mempool.admit(received.data, verified_for=domain))
@@ -348,6 +376,7 @@ class Peer:
         self.mempool.after_block([data for body in bodies for data in body.transactions], last.header.height)
         if last.outcome.next_authorities is not None:
             self.mempool.new_era()
+        self._keep_own_transactions()
         for block in report.blocks:
             self.outcomes.add(block.header.height, block.outcome)
         if self.index is not None:

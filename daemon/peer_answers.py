@@ -12,7 +12,7 @@ from ..consensus.state.state import State
 from ..consensus.transaction import TransactionDomain, decode_transaction, signing_digest
 from ..consensus.types import Hash32, Height
 from ..protocols.bootstrap import format_bootstrap
-from .admission import Admission, Verdict
+from .admission import Admission
 from .execution import ExecutionLane
 from .mempool import Mempool
 from .node import Peer
@@ -174,10 +174,7 @@ class PeerAnswers:
 
     async def submit(self, data: bytes) -> Admission:
         """Offer an own transaction to the mempool; what is accepted is gossiped, again and again until it is in."""
-        admission = await self._lane.run(lambda: self.mempool.admit(data, own=True))
-        if admission.verdict is Verdict.ACCEPT:
-            self._peer.gossip.offer_transaction(data)
-        return admission
+        return await self._peer.submit(data)
 
     async def find_transaction(self, transaction_id: Hash32) -> FoundTransaction | None:
         """An included transaction by id, above F first."""

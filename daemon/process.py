@@ -47,6 +47,7 @@ from .logging import get_logger
 from .metrics import serve_metrics
 from .node import Peer, PeerSettings, Surroundings
 from .node_methods import node_registry
+from .own_transactions import OwnTransactions
 from .peer_answers import PeerAnswers
 from .watch import watch_peer
 
@@ -141,6 +142,7 @@ async def _run(
         peer_store=peer_store,
         index=index,
         ledger=ledger,
+        own_transactions=OwnTransactions(opened.folder.path),
     )
     peer.on_sync_progress = options.on_sync
     log = get_logger("daemon")

@@ -158,3 +158,26 @@ def test_clocks_that_differ_by_a_fifth_of_a_slot_do_not_matter(tmp_path: Path) -
             world.agree()
 
     run_virtually(scenario)
+
+
+def test_own_transactions_survive_a_crash_and_become_final_after_the_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with World(tmp_path, authorities=1).running() as world:
+            alone = world.authorities[0]
+            await world.until_height(1)
+            waiting = await world.transfer(alone, "alice", "bob", 5, ahead=1)  # its turn comes after another one
+            await world.until_height(3)
+            await world.stop(alone)
+            await world.start(alone)
+            assert [entry.id for entry in alone.running.mempool.entries()] == [waiting]
+            first = await world.transfer(alone, "alice", "bob", 6)
+            await world.until_height(alone.height + 2)
+            answers = PeerAnswers(alone.running)
+            for identity in (first, waiting):
+                found = await answers.find_transaction(identity)
+                assert found is not None and found.final
+            await world.stop(alone)
+            await world.start(alone)
+            assert alone.running.mempool.entries() == []
+
+    run_virtually(scenario)

@@ -31,6 +31,7 @@ from yumad.daemon.clock import TrioClock
 from yumad.daemon.execution import InlineRunner
 from yumad.daemon.heartbeat import Heartbeat
 from yumad.daemon.node import Peer, PeerSettings, Surroundings
+from yumad.daemon.own_transactions import OwnTransactions
 from yumad.daemon.peer_answers import PeerAnswers
 from yumad.daemon.swarm import AUTHORITY_STAKE
 from yumad.daemon.swarm_spec import swarm_spec
@@ -253,6 +254,7 @@ class World:
             authority=authority,
             peer_store=peer_store,
             index=index,
+            own_transactions=OwnTransactions(folder.path),
         )
         member.prepare(peer)
         peer.on_final.append(
@@ -291,8 +293,8 @@ class World:
     def _or_running(self, members: Sequence[Member] | None) -> list[Member]:
         return [m for m in self.members if m.peer is not None] if members is None else list(members)
 
-    async def transfer(self, member: Member, sender: str, receiver: str, amount: int) -> Hash32:
-        """Submit a transfer between development accounts at one member; its id."""
+    async def transfer(self, member: Member, sender: str, receiver: str, amount: int, *, ahead: int = 0) -> Hash32:
+        """Submit a transfer between development accounts at one member, its nonce `ahead` of the next; its id."""
         answers = PeerAnswers(member.running)
         key = dev_keypair(sender)
         call = call_named("balances.transfer_keep_alive")
@@ -301,7 +303,7 @@ class World:
         transaction = sign_transaction(
             answers.transaction_domain,
             key,
-            nonce=nonce,
+            nonce=nonce + ahead,
             valid_until=member.height + 60,
             call=call.number,
             args=[dev_keypair(receiver).public_key, amount],
