@@ -105,7 +105,8 @@ def remember_bootstrap(home: Home, joined: list[str]) -> None:
     config = load_config(home.path, {}, {})
     known = tuple(dict.fromkeys((*joined, *config.bootstrap)))
     if known != config.bootstrap:
-        home.config_file.write_text(config_text(replace(config, bootstrap=known)), "utf-8")
+        text = config_text(replace(config, bootstrap=known))
+        write_file(home.config_file, text.encode(), overwrite=True)
 
 
 def ensure_chain(home: Home, bootstrap: Bootstrap, on_progress: Callable[[str, int, int], None]) -> None:

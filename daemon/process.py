@@ -120,7 +120,11 @@ async def _run(
             agent=f"yumad/{__version__}",
         )
     except ValueError as error:
-        raise StartError(str(error), remedy="mend `listen` or `announce` in the settings") from error
+        addresses = ", ".join((*config.listen, *config.announce))
+        raise StartError(
+            f"an address in `listen` or `announce` cannot be used ({addresses}): {error}",
+            remedy="write it like /ip4/0.0.0.0/tcp/30333, in the settings or with --listen",
+        ) from error
     peer_store = PeerStore.open(opened.folder.peer_database)
     stack.callback(peer_store.close)
     index = IndexStore.open(opened.folder.index_database)

@@ -56,16 +56,16 @@ def init(
         from ...storage.home import Home
         from ..config import config_text, load_config
         from ..initialise import initialise, write_record
+        from ..spec_file import write_file
 
         folder = Home(home)
-        config = load_config(
-            folder.path,
-            {"hotkey": hotkey, "listen": tuple(listen or ()), "announce": tuple(announce or ())},
-        )
+        flags = {"hotkey": hotkey, "listen": tuple(listen or ()), "announce": tuple(announce or ())}
+        config = load_config(folder.path, flags)
         made = initialise(folder, spec, with_authority=authority or authority_record is not None)
         if authority_record is not None:
             write_record(folder, authority_record, config, chain, salt, coldkey)
-        folder.config_file.write_text(config_text(config), "utf-8")
+        kept = load_config(folder.path, flags, {})  # what the environment says today is not a setting of the home
+        write_file(folder.config_file, config_text(kept).encode(), overwrite=True)
         document = {
             "home": str(folder.path),
             "peer_id": made.peer_id,
