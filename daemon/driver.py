@@ -182,6 +182,7 @@ class Driver:
     async def proposal_seen(self, proposal: Proposal) -> None:
         """A proposal passed R0."""
         self.pool.hold(proposal.block)
+        self._resume(proposal.block)
         self.times.proposed(proposal.signed.statement.block_hash, self._clock.now())
         await self.post(ProposalSeen(proposal.signed, proposal.block.header))
 
@@ -189,10 +190,14 @@ class Driver:
         """A block fetched by hash came, with a body that matches."""
         self.pool.pin(block)
         self.times.proposed(block.hash, self._clock.now())
+        self._resume(block)
+        await self.post(BlockArrived(block.header))
+
+    def _resume(self, block: Block) -> None:
         lacking = self._lacking.pop(block.hash, None)
         if lacking is not None:
+            self.pool.pin_held(block.hash)
             self._nursery.start_soon(self._execute, lacking)
-        await self.post(BlockArrived(block.header))
 
     async def advance_by_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
         """Sync made blocks final without the engine; `certificate` is the one that did.
