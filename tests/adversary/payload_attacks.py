@@ -99,10 +99,9 @@ class Material:
     genesis_hash: Hash32
     gossip: dict[str, bytes]
     """A well-formed message for each topic that the chain has outlived or that nobody of the set signed."""
+
     requests: dict[str, bytes]
     """A valid request for each protocol, and a frame of the vote exchange."""
-    forged: dict[str, tuple[bytes, ...]]
-    """By topic: well-formed, wrongly signed, or signed for another network."""
 
     @property
     def names(self) -> NetworkNames:
@@ -145,20 +144,11 @@ async def gather_material(address: str, genesis_hash: Hash32) -> Material:
         return SignedStatement(statement, 0, stranger.sign(signing_digest(of, statement)))
 
     own = TransactionDomain(genesis_hash, fork_digest(genesis_hash, 1, ZERO_HASH))
-    foreign_genesis = Hash32(bytes(31) + b"\x01")
-    foreign = TransactionDomain(foreign_genesis, fork_digest(foreign_genesis, 1, ZERO_HASH))
     right = _transfer(own, dev_keypair("alice"), 0)
     other_block = Hash32(os.urandom(32))
     evidence = make_evidence(signed(Kind.NOTARIZE, 3, block.hash), signed(Kind.NOTARIZE, 3, other_block))
     proposal = encode_proposal(Proposal(signed(Kind.PROPOSE, 3, block.hash), block))
     bad_certificate = replace(certificate, signatures=tuple(reversed(certificate.signatures)))
-    later = replace(bad_certificate, statement=replace(bad_certificate.statement, view=View(1 << 40)))
-    batches = (
-        TransactionBatch((right[:-1] + bytes([right[-1] ^ 1]),), ()),
-        TransactionBatch((_transfer(foreign, dev_keypair("alice"), 0),), ()),
-        TransactionBatch((right[: len(right) // 2], right + b"\x00"), ()),
-        TransactionBatch((), tuple(Hash32(os.urandom(32)) for _ in range(32))),
-    )
     status = Status(
         genesis_hash=genesis_hash,
         restart_hash=ZERO_HASH,
@@ -198,17 +188,6 @@ async def gather_material(address: str, genesis_hash: Hash32) -> Material:
             "peers": PEERS.encode_request(PeersRequest()),
             "chainspec": CHAINSPEC.encode_request(ChainSpecRequest(genesis_hash, 0)),
             "votes": encode_exchange_frame(votes),
-        },
-        {
-            "proposal": (proposal, encode_proposal(Proposal(signed(Kind.PROPOSE, 1 << 40, other_block), block))),
-            "transactions": tuple(encode_batch(batch) for batch in batches),
-            "finality": (encode_certificate(bad_certificate), encode_certificate(later)),
-            "evidence": (
-                encode_evidence(evidence),
-                encode_evidence(
-                    make_evidence(signed(Kind.NOTARIZE, 3, block.hash), signed(Kind.PROPOSE, 4, block.hash))
-                ),
-            ),
         },
     )
 
@@ -294,9 +273,74 @@ def gossip_case(material: Material, topic: str, how: str, seed: str) -> Attack:
     return lambda address: _say(address, getattr(material.topics, topic), messages, f"gossip {topic}")
 
 
-def forged_case(material: Material, topic: str) -> Attack:
-    """Well-formed messages on one topic with wrong signatures, or of another network."""
-    return lambda address: _say(address, getattr(material.topics, topic), material.forged[topic], f"forged {topic}")
+async def live_forgeries(
+    material: Material, transport: Libp2pTransport, victim: PeerId
+) -> dict[str, tuple[bytes, ...]]:
+    """By topic and for the vote exchange: what would matter now if its signatures were right."""
+    client = RequestClient(transport, material.names, _NoPenalties())
+    status = STATUS.decode_reply(material.requests["status"])
+    status = (await client.request(victim, STATUS, replace(status, finalised_height=Height(0))))[0]
+    block = (await client.request(victim, BLOCKS, BlocksRequest(status.finalised_height, 1)))[0]
+    page = (await client.request(victim, HEADERS, HeadersRequest(status.finalised_height, 1)))[0]
+    domain, stranger = VoteDomain(material.genesis_hash), KeyPair(os.urandom(32))
+    ahead = View(status.finalised_view + 1)
+
+    def signed(kind: Kind, view: int, block_hash: Hash32, index: int = 0) -> SignedStatement:
+        statement = Statement(kind, status.era, View(view), View(view - 1), block_hash)
+        return SignedStatement(statement, index, stranger.sign(signing_digest(domain, statement)))
+
+    certificates = [
+        replace(found, statement=replace(found.statement, era=status.era, view=View(view), parent_view=ahead))
+        for found in page.certificates
+        for view in (ahead + 1, 1 << 40)
+    ]
+    other = Hash32(os.urandom(32))
+    foreign_genesis = Hash32(os.urandom(32))
+    foreign = TransactionDomain(foreign_genesis, fork_digest(foreign_genesis, 1, ZERO_HASH))
+    right = _transfer(TransactionDomain(material.genesis_hash, material.digest), dev_keypair("alice"), 10_000)
+    batches = (
+        TransactionBatch((right[:-1] + bytes([right[-1] ^ 1]),), ()),
+        TransactionBatch((_transfer(foreign, dev_keypair("alice"), 10_000),), ()),
+        TransactionBatch((right[: len(right) // 2], right + b"\x00"), ()),
+        TransactionBatch((), tuple(Hash32(os.urandom(32)) for _ in range(32))),
+    )
+    pairs = (
+        (signed(Kind.NOTARIZE, ahead, block.hash), signed(Kind.NOTARIZE, ahead, other)),
+        (signed(Kind.NOTARIZE, ahead, block.hash), signed(Kind.PROPOSE, ahead + 1, block.hash)),
+        (signed(Kind.FINALIZE, ahead, block.hash, 99), signed(Kind.FINALIZE, ahead, other, 99)),
+    )
+    index = random.randrange(4)
+    votes = [signed(kind, ahead, other, index) for kind in (Kind.NOTARIZE, Kind.FINALIZE)]
+    votes += [signed(Kind.NOTARIZE, ahead, other, 99)]
+    return {
+        "proposal": tuple(
+            encode_proposal(Proposal(signed(Kind.PROPOSE, ahead + step, block.hash, index), block))
+            for step in range(3)
+            for index in (0, 1, 2, 3, 99)
+        ),
+        "transactions": tuple(encode_batch(batch) for batch in batches),
+        "finality": tuple(encode_certificate(certificate) for certificate in certificates),
+        "evidence": tuple(encode_evidence(make_evidence(*pair)) for pair in pairs),
+        "votes": tuple(
+            encode_exchange_frame(ExchangeFrame(Position(status.era, View(0), ahead), (), (vote,))) for vote in votes
+        ),
+    }
+
+
+def forged_case(material: Material, name: str) -> Attack:
+    """Well-formed and timely messages on one topic, or votes, that nobody of the set signed."""
+
+    async def attack(address: str) -> AttackReport:
+        start = trio.current_time()
+        async with member(address) as (transport, victim):
+            forged = (await live_forgeries(material, transport, victim))[name]
+        if name == "votes":
+            report = await _ask(address, material.protocol(name), forged, "forged")
+        else:
+            report = await _say(address, getattr(material.topics, name), forged, "forged")
+        return replace(report, seconds=trio.current_time() - start)
+
+    return attack
 
 
 def request_case(material: Material, name: str, how: str, seed: str) -> Attack:
@@ -328,7 +372,7 @@ def flood_case(material: Material, name: str) -> Attack:
 def other_network_case(material: Material, seed: str) -> Attack:
     """The same protocols and topics of another chain, and a status that names another genesis."""
     rng = random.Random(seed)
-    foreign = Material(Hash32(rng.randbytes(32)), material.gossip, material.requests, material.forged)
+    foreign = Material(Hash32(rng.randbytes(32)), material.gossip, material.requests)
     name = rng.choice([other for other in REQUEST_NAMES if other != "chainspec"])
 
     async def attack(address: str) -> AttackReport:
@@ -356,7 +400,7 @@ def payload_cases(material: Material, seed: int) -> list[tuple[str, Attack]]:
             cases.append((f"gossip {topic}", gossip_case(material, topic, how, f"{seed}/{topic}/{how}")))
         for name in REQUEST_NAMES:
             cases.append((f"request {name}", request_case(material, name, how, f"{seed}/{name}/{how}")))
-    cases += [("forged", forged_case(material, topic)) for topic in TOPIC_NAMES]
+    cases += [("forged", forged_case(material, name)) for name in (*TOPIC_NAMES, "votes") for _ in range(2)]
     cases += [("framing", framing_case(material, name, f"{seed}/{name}")) for name in REQUEST_NAMES]
     cases += [("flood", flood_case(material, name)) for name in REQUEST_NAMES]
     cases += [("other network", other_network_case(material, f"{seed}/{number}")) for number in range(4)]
