@@ -68,6 +68,7 @@ class SwapRefusal(Enum):
     ReservesTooLow = "ReservesTooLow"
     PriceLimitExceeded = "PriceLimitExceeded"
     InsufficientLiquidity = "InsufficientLiquidity"
+    ReservesOutOfBalance = "ReservesOutOfBalance"
 
 
 class SwapError(YumadError):
@@ -319,5 +320,5 @@ def pool_at_price(mechanism: int, tao: Rao, alpha: Alpha, price: U64F64) -> Pool
     weight = perquintill_ratio(tao, value + tao)
     if not MIN_WEIGHT <= weight <= PERQUINTILL_ONE - MIN_WEIGHT:
         message = f"a price of {price} / 2^64 needs a TAO weight of {weight} in 10^18; expected 10^16..99*10^16"
-        raise SwapError(SwapRefusal.InsufficientLiquidity, message, "choose other reserves or another price")
+        raise SwapError(SwapRefusal.ReservesOutOfBalance, message, "choose other reserves or another price")
     return Pool(mechanism, tao, alpha, weight)

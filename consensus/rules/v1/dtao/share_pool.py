@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ....types import U64_MAX
 from . import safe_float
 from .safe_float import ZERO, SafeFloat
 from .units import Alpha, add_alpha
@@ -67,6 +66,4 @@ def precise_enough(pool: SharePool, alpha: Alpha) -> bool:
 
 
 def _shares_of(pool: SharePool, alpha: int) -> SafeFloat:
-    return safe_float.mul_div(
-        safe_float.from_int(alpha), pool.denominator, safe_float.from_int(min(pool.value, U64_MAX))
-    )
+    return safe_float.mul_div(safe_float.from_int(alpha), pool.denominator, safe_float.from_int(pool.value))
