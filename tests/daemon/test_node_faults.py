@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from whole_peers import ERA_BLOCKS, Member, World, run_virtually
+from yumad.consensus.certificate import Certificate
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.rules.interface import BlockContext
 from yumad.consensus.rules.registry import rules_for
 from yumad.consensus.rules.v1.balances import credit
 from yumad.consensus.state.state import State
+from yumad.consensus.statement import Kind, SignedStatement
 from yumad.consensus.types import AccountId, Rao
 from yumad.daemon.driver import ConsensusHalted
 from yumad.daemon.node import Peer
+from yumad.storage.database import StorageError
 
 Fault = Callable[[State, BlockContext], None]
 """Does something to a block that is being executed."""
@@ -222,6 +227,71 @@ def test_lost_guard_makes_the_key_abstain_until_an_era_that_opens_later(tmp_path
             assert peer.driver.engine.era > era
             await world.stop(world.authorities[0])
             await world.until_height(victim.height + 3, within=60)
+            world.agree()
+
+    run_virtually(scenario)
+
+
+def test_no_vote_or_certificate_leaves_before_the_guard_holds_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path)
+        left: list[Kind] = []
+
+        def watch(peer: Peer) -> None:
+            offer, guard = peer.link.offer, peer.driver._guard
+            assert guard is not None
+            key = (peer.opened.genesis_hash, peer.vote_domain.restart_hash)
+
+            def checked(item: SignedStatement | Certificate) -> None:
+                contents = guard.load(*key, item.statement.era)
+                floor = guard.floor(*key)
+                passed = floor is not None and (item.statement.era, item.statement.view) <= (floor.era, floor.view)
+                held = contents.own_statements if isinstance(item, SignedStatement) else contents.certificates
+                assert passed or item in held, "it left before it was durable (R9, R11)"
+                if isinstance(item, SignedStatement) and item.statement.kind in (Kind.PROPOSE, Kind.NOTARIZE):
+                    assert passed or guard.block(key[0], item.statement.block_hash) is not None, "without its body (R9)"
+                left.append(item.statement.kind)
+                offer(item)
+
+            peer.link.offer = checked  # type: ignore[method-assign]
+
+        for member in world.authorities:
+            member.prepare = watch
+        async with world.running():
+            await world.until_height(ERA_BLOCKS + 1)
+            assert set(left) >= {Kind.PROPOSE, Kind.NOTARIZE, Kind.FINALIZE}
+            assert all(member.error is None for member in world.authorities)
+
+    run_virtually(scenario)
+
+
+@pytest.mark.parametrize("place", ["guard", "chain"])
+def test_disk_that_refuses_stops_the_peer_and_a_restart_finds_everything_whole(tmp_path: Path, place: str) -> None:
+    async def scenario() -> None:
+        world = World(tmp_path)
+        victim = world.authorities[1]
+        refused: list[int] = []
+
+        def refuse(*_: object, **__: object) -> None:
+            refused.append(1)
+            raise StorageError("cannot write: no space left on device", remedy="free some space")
+
+        def fill_disk(peer: Peer) -> None:
+            writer = peer.driver._guard if place == "guard" else peer.opened.store
+            name = "record_vote" if place == "guard" else "finalise"
+            real, calls = getattr(writer, name), itertools.count()
+            setattr(writer, name, lambda *a, **k: refuse() if next(calls) == 5 else real(*a, **k))
+
+        victim.prepare = fill_disk
+        async with world.running():
+            with trio.fail_after(60):
+                await victim.ended.wait()
+            assert isinstance(victim.error, StorageError)
+            assert refused == [1]
+            victim.prepare = lambda peer: None
+            height = world.authorities[0].height
+            await world.start(victim)
+            await world.until_height(height + 3, within=40)
             world.agree()
 
     run_virtually(scenario)
