@@ -134,14 +134,19 @@ def test_second_process_on_one_authority_key_is_refused(home: Path, tmp_path: Pa
         assert running.process.poll() is None
 
 
-def test_damaged_authority_key_is_named_and_its_guard_is_left_alone(home: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_damaged_authority_key_is_named_and_its_guard_is_left_alone(home: Path, damage: str) -> None:
     (folder,) = (home / "authority").iterdir()
     key, guard = folder / "key", (folder / "guard.db").read_bytes()
     whole = key.read_bytes()
-    key.write_bytes(whole[:40])
+    if damage == "gone":
+        key.unlink()
+    else:
+        key.write_bytes(whole[:40])
     text, _ = complaint(yumad("run", "--home", str(home), *ANYWHERE))
     assert str(key) in text
     assert (folder / "guard.db").read_bytes() == guard
+    key.touch(0o600)
     key.write_bytes(whole)
     assert_whole(home, finalised_of(home))
 
