@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-import trio
 from small_peer import SmallPeer
 from yumad.consensus.certificate import Certificate
 from yumad.consensus.chain_spec import encode_chain_spec
@@ -15,8 +14,6 @@ from yumad.consensus.statement import Kind, Statement, VoteDomain, signing_diges
 from yumad.consensus.transaction import Transaction, encode_transaction, sign_transaction
 from yumad.consensus.types import AccountId, View
 from yumad.daemon.chain_home import create_chain, era_context, genesis_hash_of_folder, open_chain, the_chain_of
-from yumad.daemon.execution import ExecutionLane, InlineRunner
-from yumad.daemon.final_reports import FinalReports
 from yumad.storage.chain import ChainStore
 from yumad.storage.home import ChainFolder, Home
 
@@ -64,15 +61,11 @@ def store_chain(home: Home, peer: SmallPeer) -> ChainFolder:
     folder = the_chain_of(home)
     opened = open_chain(folder, genesis_hash_of_folder(folder))
 
-    async def store() -> None:
-        reports = FinalReports(most_waiting=len(peer.blocks) + 1)
-        lane = ExecutionLane(opened.working, opened.store, InlineRunner(), reports)
-        for kept in peer.blocks:
-            authorities = era_context(opened.store, opened.spec).authorities
-            certificate = certificate_for(peer, kept.block.header.height)
-            assert len(await lane.apply_final([kept.block], certificate, authorities)) == 1
-
-    trio.run(store)
+    for kept in peer.blocks:
+        height = kept.block.header.height
+        opened.working.execute(kept.block, era_context(opened.store, opened.spec).authorities)
+        certificate = certificate_for(peer, height)
+        opened.store.finalise([opened.working.finalise(kept.hash)], certificate, certificate.statement.view)
     opened.store.close()
     return folder
 
