@@ -23,14 +23,15 @@ def steps() -> list[int]:
 @pytest.mark.parametrize("members", [1, 4])
 def test_every_step_of_the_sweep_gains_blocks(members: int) -> None:
     for latency in steps():
-        outcome = constant_latency(Engine, (latency, latency), 30, members)
+        slots = 30 if latency < 4 * T_PROPOSE else 60
+        outcome = constant_latency(Engine, (latency, latency), slots, members)
         least = 28 if members == 1 else 25 if latency < SECOND else 1
         assert min(outcome.gains) >= least, f"{latency} us: {outcome}"
 
 
 @pytest.mark.parametrize("latency", steps()[::8])
 def test_ten_authorities_gain_blocks_at_every_eighth_step(latency: int) -> None:
-    outcome = constant_latency(Engine, (latency, latency), 30, 10)
+    outcome = constant_latency(Engine, (latency, latency), 30 if latency < 4 * T_PROPOSE else 60, 10)
     assert min(outcome.gains) >= 1, str(outcome)
 
 
