@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from .. import __version__
 from ..consensus.authority import AuthoritySet
-from ..consensus.block import Block, decode_body
+from ..consensus.block import decode_body
 from ..consensus.certificate import Certificate
-from ..consensus.effects import SyncAdvanced
 from ..consensus.engine import Engine
 from ..consensus.evidence import Evidence
 from ..consensus.rules.interface import BlockContext
@@ -33,7 +32,7 @@ from ..protocols.chain_services import ChainServices
 from ..protocols.exchange import DEV_EXCHANGE_TICK, EXCHANGE_TICK, Exchange
 from ..protocols.gossip import Gossip
 from ..protocols.gossip_validators import ReceivedTransaction, Validators
-from ..protocols.interfaces import BadBlock, Clock
+from ..protocols.interfaces import Clock
 from ..protocols.messages import Status
 from ..protocols.names import NetworkNames
 from ..protocols.peer_ledger import PeerLedger
@@ -41,20 +40,17 @@ from ..protocols.peer_records import PeerBook
 from ..protocols.penalties import LedgerEnforcer
 from ..protocols.request_server import RequestServer
 from ..protocols.requests import RequestClient
-from ..protocols.sync.catch_up import CatchUp
-from ..protocols.sync.progress import Stage, SyncProgress
-from ..protocols.sync.proven_sets import Span
-from ..protocols.sync.range import RangeFailed
 from ..protocols.sync.sync_peers import SyncPeers
 from ..protocols.transport import Transport
 from ..storage.authority_key import Authority
 from ..storage.index import IndexStore
 from ..storage.peers import PeerStore
 from .admission import Admission, Verdict
-from .chain_home import OpenedChain, era_context, restart_event, standing_point
+from .chain_home import OpenedChain, era_context, restart_event
 from .chain_reader import ServedChain
+from .chain_sync import ChainSync
 from .consensus_view import RunningConsensus
-from .driver import ConsensusHalted, Driver
+from .driver import Driver
 from .execution import ExecutionLane, Runner
 from .final_reports import FinalReport, FinalReports
 from .finality import FinalityTimes
@@ -78,9 +74,6 @@ LEAST_LISTENING: Final = 3_000_000
 
 QUOTA_SLOT: Final = 12_000_000
 """Slot length in microseconds for which the request quotas of CHAIN 2.1 are meant; faster chains serve more."""
-
-SYNC_RETRY: Final = 2.0
-"""Seconds between looks at whether others are ahead, and after a failed round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +100,6 @@ class PeerSettings:
     """Signs the heartbeats of the authority."""
     listen_first: bool = True
     """False only where nobody else can hold the key: tests that own the whole world."""
-
-
-@dataclass(slots=True)
-class SyncState:
-    """Where a running catch-up stands, for status and progress."""
-
-    target: Height | None = None
-    wanted: trio.Event = field(default_factory=trio.Event)
 
 
 class Peer:
@@ -144,7 +129,6 @@ class Peer:
         self.epochs_run = 0
         self.outcomes = RecentOutcomes()
         self.times = FinalityTimes()
-        self.sync = SyncState()
         self.index = index
         self._own_transactions = own_transactions
         self._surroundings = surroundings
@@ -172,7 +156,7 @@ class Peer:
         self.validators = Validators(self.view, self.clock, self.enforcer, gate=self.mempool)
         self.gossip = Gossip(transport, names, self.validators, self.requests, self.enforcer, digest=self.digest)
         self.link = NetworkLink(
-            transport, self.gossip, self.requests, self.enforcer, self.view, surroundings.rng, self._want_sync
+            transport, self.gossip, self.requests, self.enforcer, self.view, surroundings.rng, lambda: self.sync.want()
         )
         self.driver = self._make_driver()
         self.exchange = Exchange(
@@ -184,7 +168,7 @@ class Peer:
             surroundings.rng,
             digest=self.digest,
             tick=DEV_EXCHANGE_TICK if spec.profile == "dev" else EXCHANGE_TICK,
-            behind=lambda peer, era: self._want_sync(),
+            behind=lambda peer, era: self.sync.want(),
         )
         self.link.exchange = self.exchange
         self.book = PeerBook(opened.genesis_hash)
@@ -202,17 +186,17 @@ class Peer:
             sync_peers,
             settings.announce,
         )
-        self._catch_up = CatchUp(
+        self.sync = ChainSync(
+            opened,
+            self.lane,
+            self.driver,
+            self.vote_domain,
             self.requests,
+            self.peers,
             sync_peers,
-            self,
-            spec.timing,
-            self._sync_start,
             self.own_status,
-            anchors={anchor.height: anchor.hash for anchor in settings.trusted},
-            on_progress=self._sync_progressed,
+            settings.trusted,
         )
-        self.on_sync_progress: Callable[[str, int, int], None] = lambda stage, done, total: None
         self.on_final: list[Callable[[FinalReport], None]] = []
         """Told of every finalisation, after mempool and index have taken it; must not raise or block."""
         self.served = ServedChain(store, lambda: self.driver.engine, lambda: self.driver.pool, self.mempool.get)
@@ -250,7 +234,7 @@ class Peer:
             nursery.start_soon(self.peers.run)
             await nursery.start(self.link.run, self._take_transaction)
             nursery.start_soon(self._digest_reports)
-            nursery.start_soon(self._keep_synced)
+            nursery.start_soon(self.sync.run)
             nursery.start_soon(self._reoffer_own_transactions)
             task_status.started()
             await self.driver.run(self.link)
@@ -382,58 +366,6 @@ class Peer:
         if self.index is not None:
             index_blocks(self.index, self.transaction_domain, report.blocks)
         return [evidence for body in bodies for evidence in body.evidence]
-
-    # --- sync -------------------------------------------------------------------------------------------------------
-
-    async def apply_range(self, blocks: Sequence[Block], certificate: Certificate, authorities: AuthoritySet) -> None:
-        """`ChainSink`: execute and finalise proven blocks, then tell the engine.
-
-        Raises ConsensusHalted when one does not execute here: the range is proven final block by block, so nobody but
-        this peer can be wrong.
-        """
-        try:
-            done = await self.lane.apply_final(blocks, certificate, authorities)
-        except BadBlock as error:
-            raise ConsensusHalted(
-                f"block {error.height} is final and fails here: {error.reason}",
-                remedy="this peer's rules or state differ from the network's: run `yumad verify`, compare versions",
-            ) from error
-        if not done:
-            return
-        point = standing_point(self.opened.store, self.opened.spec)
-        event = SyncAdvanced(point.context, point.finalised, point.view, point.finality)
-        await self.driver.advance_by_sync(event, certificate)
-
-    def _sync_progressed(self, progress: SyncProgress) -> None:
-        if progress.stage is Stage.BLOCKS:
-            self.sync.target = Height(self.opened.store.finalised().height + progress.total - progress.done)
-        self.on_sync_progress(progress.stage.value, progress.done, progress.total)
-
-    def _want_sync(self) -> None:
-        self.sync.wanted.set()
-
-    async def _keep_synced(self) -> None:
-        """Catch up whenever somebody proves to be ahead."""
-        while True:
-            with trio.move_on_after(SYNC_RETRY):
-                await self.sync.wanted.wait()
-            wanted, self.sync.wanted = self.sync.wanted.is_set(), trio.Event()
-            if wanted:
-                await self.peers.refresh()
-            if not self._catch_up.is_behind():
-                continue
-            try:
-                await self._catch_up.run_once()
-            except RangeFailed as error:
-                self._log.warning("sync round failed", reason=error.message)
-                await trio.sleep(SYNC_RETRY)
-            finally:
-                self.sync.target = None
-
-    def _sync_start(self) -> tuple[Height, Span]:
-        point = standing_point(self.opened.store, self.opened.spec)
-        height, context = point.finalised.height, point.context
-        return height, Span(Height(height + 1), context.era, self.vote_domain, context.authorities)
 
     # --- what others read -------------------------------------------------------------------------------------------
 

@@ -148,7 +148,7 @@ async def _run(
         ledger=ledger,
         own_transactions=OwnTransactions(opened.folder.path),
     )
-    peer.on_sync_progress = options.on_sync
+    peer.sync.on_progress = options.on_sync
     log = get_logger("daemon")
     feed = HeadFeed()
     answers = PeerAnswers(peer)
