@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_ASKS: Final = 4
 """Certificate requests in flight; the engine asks again while it lacks something."""
 
+ASKED_PEERS: Final = 4
+"""Peers asked for one set of certificates, one after the other: a silent one costs its timeout."""
+
 
 class NetworkLink:
     """Implements the driver's `Network` over gossip, vote exchange and requests."""
@@ -49,6 +52,7 @@ class NetworkLink:
         self._client = client
         self._penalties = penalties
         self._view = view
+        self._rng = rng
         self._sync_wanted = sync_wanted
         self._fetcher = BlockFetcher(client, transport.connected, self._block_fetched, penalties, rng)
         self._asks = 0
@@ -153,8 +157,13 @@ class NetworkLink:
     async def _ask_certificates(self, era: Era, views: tuple[View, ...]) -> None:
         try:
             for certificate in await fetch_certificates(
-                self._client, self._transport.connected(), self._view, self._penalties, era, views
+                self._client, self._some_peers(), self._view, self._penalties, era, views
             ):
                 await self._driver.post(CertificateSeen(certificate))
         finally:
             self._asks -= 1
+
+    def _some_peers(self) -> list[PeerId]:
+        """A few connected peers at random, so that nobody's id puts it first."""
+        peers = list(self._transport.connected())
+        return [peers.pop(self._rng.randrange(0, len(peers))) for _ in range(min(ASKED_PEERS, len(peers)))]

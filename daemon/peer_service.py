@@ -135,8 +135,11 @@ class PeerService:
         return PeersReply((record,))
 
     def want(self, address: str) -> None:
-        """Keep a configured peer connected for ever. Raises ValueError for an address that cannot be dialled."""
-        self._pinned[self._reconnector.want(address)] = None
+        """Keep a configured peer connected for ever. One that cannot be dialled, such as ourselves, is only logged."""
+        try:
+            self._pinned[self._reconnector.want(address)] = None
+        except ValueError as error:
+            self._log.warning("configured address not used", address=address, reason=str(error))
 
     async def refresh(self) -> None:
         """Ask a few peers where they stand, now."""

@@ -233,3 +233,14 @@ async def test_peers_bans_and_anchors_are_remembered_over_a_restart(autojump_clo
         assert list(again.service.connections()) == [two.id]
         assert again.transport.is_banned(enemy.id)
     store.close()
+
+
+async def test_configured_address_that_is_our_own_or_nonsense_is_left_out(autojump_clock: MockClock) -> None:
+    """It used to end the start with a traceback."""
+    net = network()
+    one, two = host(net, 1), host(net, 2)
+    async with running(one, two):
+        for address in (one.address, "/ip4/10.0.0.1/tcp/1", "nonsense", two.address):
+            one.service.want(address)
+        await trio.sleep(2)
+        assert list(one.service.connections()) == [two.id]
