@@ -11,7 +11,7 @@ from ..consensus.rules.v1.dtao.coinbase import BlockOutcome, SubnetBlock, run_bl
 from ..consensus.rules.v1.dtao.economy import Economy, Pending, Subnet, tao_weight, u16_share
 from ..consensus.rules.v1.dtao.emission import alpha_issuance, block_emission
 from ..consensus.rules.v1.dtao.pool import Pool, spot_price
-from ..consensus.rules.v1.dtao.shares import moved_price, root_proportion
+from ..consensus.rules.v1.dtao.shares import moved_price, root_proportion, weighted_root
 from ..consensus.rules.v1.dtao.units import PERQUINTILL_ONE, U128_MAX, Alpha, Perquintill
 from ..consensus.rules.v1.schedule import SubnetSchedule
 from ..consensus.types import U16_MAX, Height, Rao
@@ -126,13 +126,16 @@ def _encode_block(before: Economy, done: BlockOutcome, stored: dict[int, dict[st
     def bits(value: Callable[[SubnetBlock], int]) -> list[list[int]]:
         return [[part.netuid, value(part)] for part in done.emitting]
 
+    after = {subnet.netuid: subnet for subnet in done.economy.subnets}
+    root = weighted_root(before.root_tao, before.tao_weight)
     for part in done.emitting:
+        subnet = after[part.netuid]
         stored[part.netuid] = {
-            "tao_in_emission": part.tao_in,
-            "alpha_in_emission": part.alpha_in,
+            "tao_in_emission": part.injection.tao_in,
+            "alpha_in_emission": part.injection.alpha_in,
             "alpha_out_emission": part.alpha_out,
-            "excess_tao": part.excess,
-            "root_prop_bits": part.root_proportion,
+            "excess_tao": part.injection.excess,
+            "root_prop_bits": root_proportion(root, alpha_issuance(subnet.pool.alpha, subnet.alpha_out)),
         }
     return {
         "block_emission": done.minted,
@@ -196,7 +199,7 @@ def _check_moving_price(record: Record) -> Iterator[Difference]:
         record,
         {
             "spot_price_bits": spot_price(subnet.pool),
-            "moving_price_bits": moved_price(subnet, alpha, Height(fields.integer("block"))),
+            "moving_price_bits": moved_price(subnet, spot_price(subnet.pool), alpha, Height(fields.integer("block"))),
         },
     )
 
@@ -205,7 +208,7 @@ def _check_root_proportion(record: Record) -> Iterator[Difference]:
     fields = record.inputs()
     weight = tao_weight(fields.integer("tao_weight"))
     issuance = alpha_issuance(Alpha(fields.integer("alpha_in")), Alpha(fields.integer("alpha_out")))
-    share = root_proportion(Rao(fields.integer("root_tao")), weight, issuance)
+    share = root_proportion(weighted_root(Rao(fields.integer("root_tao")), weight), issuance)
     yield from compare_fields(record, {"bits": share, "tao_weight_bits": weight})
 
 

@@ -139,11 +139,11 @@ def pool_price(tao: int, alpha: int, quote_weight: Perquintill) -> U64F64:
 
     Zero when the pool holds no alpha, so that injection falls back to TAO only.
     """
-    if alpha == 0:
+    if alpha == 0 or quote_weight == 0:
         return U64F64(0)
-    base_weight = UQ64.from_int(PERQUINTILL_ONE - quote_weight)
-    weights = UQ64.div_or_zero(base_weight, UQ64.from_int(quote_weight))
-    return UQ64.mul(weights, UQ64.div_or_zero(UQ64.from_int(tao), UQ64.from_int(alpha)))
+    weights = (PERQUINTILL_ONE - quote_weight << 64) // quote_weight
+    reserves = (tao << 64) // alpha
+    return U64F64(min(weights * reserves >> 64, UQ64.maximum))  # neither quotient of u64s can leave the container
 
 
 def spot_price(pool: Pool) -> U64F64:
@@ -296,13 +296,19 @@ def add_liquidity(pool: Pool, tao_in: int, alpha_in: int) -> Pool | None:
 
     None when the new weight would leave [1 %, 99 %]: the injection must not happen.
     """
+    weight = weight_after_injection(pool, tao_in, alpha_in)
+    return None if weight is None else replace(pool, quote_weight=weight)
+
+
+def weight_after_injection(pool: Pool, tao_in: int, alpha_in: int) -> Perquintill | None:
+    """The quote weight that keeps the price when both amounts are added; None outside [1 %, 99 %] (DTAO 5.5)."""
     base_part = _weighted_product(pool.base_weight, pool.tao, pool.alpha + alpha_in)
     quote_part = _weighted_product(pool.quote_weight, pool.alpha, pool.tao + tao_in)
     total = min(base_part + quote_part, U128_MAX)
     weight = perquintill_ratio(quote_part, total) if total else DEFAULT_QUOTE_WEIGHT
     if not MIN_WEIGHT <= weight <= PERQUINTILL_ONE - MIN_WEIGHT:
         return None
-    return replace(pool, quote_weight=weight)
+    return weight
 
 
 def _weighted_product(share: Perquintill, a: int, b: int) -> int:

@@ -71,7 +71,7 @@ def run(economy: Economy, data: dict[str, Any]) -> BlockOutcome:
 
 def worst_error(done: BlockOutcome, data: dict[str, Any]) -> float:
     """Largest difference of tao_in + excess over all subnets but root, in TAO."""
-    actual = {part.netuid: part.tao_in + part.excess for part in done.emitting}
+    actual = {part.netuid: part.injection.tao_in + part.injection.excess for part in done.emitting}
     rows = [(body["netuid"], body["expected"]) for body in data["subnets"] if body["netuid"]]
     return max(abs(actual.get(netuid, 0) / RAO - row["tao_in"] - row["excess_tao"]) for netuid, row in rows)
 

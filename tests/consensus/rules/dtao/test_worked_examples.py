@@ -35,7 +35,7 @@ from yumad.consensus.rules.v1.dtao.rational_power import pow_ratio_scaled_1e18
 from yumad.consensus.rules.v1.dtao.registration_price import DEFAULT_INCREASE, decay_factor, decayed_price, raised_price
 from yumad.consensus.rules.v1.dtao.root_claims import auto_claim_indices, claimable_increment, owed
 from yumad.consensus.rules.v1.dtao.share_pool import SharePool, decrease, grow, holding, increase
-from yumad.consensus.rules.v1.dtao.shares import moved_price, root_proportion
+from yumad.consensus.rules.v1.dtao.shares import moved_price, root_proportion, weighted_root
 from yumad.consensus.rules.v1.dtao.subnet_market import LockTerms, lock_cost, share_out_pot
 from yumad.consensus.rules.v1.dtao.units import Alpha, Perquintill
 from yumad.consensus.rules.v1.schedule import SubnetSchedule
@@ -147,11 +147,11 @@ def test_12_5_pool_made_for_a_price() -> None:
 def test_12_6_root_proportion() -> None:
     weight = tao_weight(TAO_WEIGHT)
     assert weight == 773094113
-    assert root_proportion(Rao(10**12), weight, 10**11) == 2761050404
+    assert root_proportion(weighted_root(Rao(10**12), weight), 10**11) == 2761050404
 
 
 def test_12_6_pending_accrual() -> None:
-    share = root_proportion(Rao(10**9), UQ96.one, 3 * 10**9 + 1)
+    share = root_proportion(weighted_root(Rao(10**9), UQ96.one), 3 * 10**9 + 1)
     split = split_alpha(UQ96.from_int(10**9), UQ96.from_int(0), share)
     assert (split.server, split.validator, split.root) == (500000000, 375000000, 124999999)
 
@@ -196,8 +196,8 @@ def test_12_8_full_block(full_block: Economy) -> None:
     assert (first.share, second.share) == (14757395266603138705, 3689348807106412910)
     assert (first.emission, second.emission) == (3435973838577777777, 858993457422222222)
     assert [spot_price(before.pool) >> 32 for before in full_block.subnets] == [429496729, 214748364]
-    assert (first.tao_in, first.alpha_in) == (47368420, 473684210)
-    assert (second.tao_in, second.alpha_in) == (34177215, 683544303)
+    assert (first.injection.tao_in, first.injection.alpha_in) == (47368420, 473684210)
+    assert (second.injection.tao_in, second.injection.alpha_in) == (34177215, 683544303)
     assert (first.terms.excess >> 32, second.terms.excess >> 32) == (752631579, 165822784)
     one, two = done.economy.subnets
     assert (one.pool.quote_weight, two.pool.quote_weight) == (499999999999995000, 499999999999998125)
@@ -215,15 +215,13 @@ def test_12_8_full_block(full_block: Economy) -> None:
 
 def test_12_8_root_share_and_cap(full_block: Economy) -> None:
     done = run_block(full_block, Height(1_000_001), full_block.total_issuance)
-    caps = [
-        UQ96.mul(root_proportion(full_block.root_tao, full_block.tao_weight, issuance), UQ96.from_int(10**9))
-        for issuance in (12 * 10**14, 5 * 10**14)
-    ]
+    root = weighted_root(full_block.root_tao, full_block.tao_weight)
+    caps = [UQ96.mul(root_proportion(root, issuance), UQ96.from_int(10**9)) for issuance in (12 * 10**14, 5 * 10**14)]
     assert caps == [2034458192000000000, 2935800429000000000]
     after = done.economy.subnets
     # The proportion used for the split is live, before the recycling that the stored one already sees.
     live = [
-        root_proportion(full_block.root_tao, full_block.tao_weight, s.pool.alpha + s.alpha_out + recycled)
+        root_proportion(root, s.pool.alpha + s.alpha_out + recycled)
         for s, recycled in zip(after, (194211484, 280254430), strict=True)
     ]
     assert live == [2034456877, 2935797301]
@@ -233,7 +231,7 @@ def test_12_9_moving_price_after_fourteen_blocks() -> None:
     moving_alpha = I96F32(round(0.1 * 2**32))
     young = subnet(1, Pool(1, Rao(10**12), Alpha(10**12)), 0, 0)
     for _ in range(14):
-        young = replace(young, moving_price=moved_price(young, moving_alpha, Height(201_600)))
+        young = replace(young, moving_price=moved_price(young, spot_price(young.pool), moving_alpha, Height(201_600)))
     assert young.moving_price == 2200419206
 
 
@@ -241,14 +239,14 @@ def test_12_9_new_subnet_stays_at_zero_for_a_while() -> None:
     quarter = Pool(1, Rao(10**12), Alpha(4 * 10**12))
     young = replace(subnet(1, quarter, 0, 0), first_emission_block=Height(101))
     for block in range(101, 163):
-        young = replace(young, moving_price=moved_price(young, I96F32(12885), Height(block)))
+        young = replace(young, moving_price=moved_price(young, spot_price(young.pool), I96F32(12885), Height(block)))
         assert young.moving_price == 0
-    assert moved_price(young, I96F32(12885), Height(163)) == 1
+    assert moved_price(young, spot_price(young.pool), I96F32(12885), Height(163)) == 1
 
 
 def test_12_9_rising_price_of_an_old_subnet() -> None:
     old = replace(subnet(1, Pool(1, Rao(10**12), Alpha(4 * 10**12)), 0, 858993459), first_emission_block=Height(101))
-    assert moved_price(old, I96F32(12885), Height(10**6)) == 858993995
+    assert moved_price(old, spot_price(old.pool), I96F32(12885), Height(10**6)) == 858993995
 
 
 def test_12_10_dividends_split() -> None:
