@@ -62,7 +62,7 @@ from ..storage.guard import Floor, VoteGuard
 from .block_pool import BlockPool
 from .chain_home import StandingPoint, remembered
 from .evidence_pool import EvidencePool
-from .execution import ExecutionLane, Runner
+from .execution import Candidates, ExecutionLane, Flushes, Runner
 from .finality import FinalityTimes
 from .logging import get_logger
 from .timers import Timers
@@ -140,12 +140,14 @@ class Driver:
         key: KeyPair | None,
         domain: VoteDomain,
         clock: Clock,
-        candidates: Callable[[], Sequence[bytes]],
+        candidates: Candidates,
         times: FinalityTimes,
+        flushes: Flushes | None = None,
     ) -> None:
         """`first` is what storage remembers; the engine hears it here, so it can be asked at once.
 
-        `guard` and `key` are None for a follower; `candidates` gives transactions for an own block, best first."""
+        `guard` and `key` are None for a follower.
+        """
         self.engine = engine
         self.pool = BlockPool()
         self.times = times
@@ -158,6 +160,7 @@ class Driver:
         self._domain = domain
         self._clock = clock
         self._candidates = candidates
+        self._flushes = flushes or Flushes()
         self._timers = Timers()
         self._abandoned: OrderedDict[Hash32, None] = OrderedDict()
         self._lacking: dict[Hash32, _Execution] = {}
@@ -357,7 +360,7 @@ class Driver:
         block = None if effect.body_hash is None else self.pool.get(effect.body_hash)
         signed = SignedStatement(effect.statement, index, key.sign(signing_digest(self._domain, effect.statement)))
         genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-        await self._guard_runner.run(lambda: guard.record_vote(genesis_hash, restart_hash, signed, block))
+        await self._write_guard(lambda: guard.record_vote(genesis_hash, restart_hash, signed, block))
         self._network.offer(signed)
         if effect.statement.kind is Kind.PROPOSE and block is not None:
             self.times.proposed(effect.statement.block_hash, self._clock.now())
@@ -368,13 +371,13 @@ class Driver:
         guard = self._guard
         if guard is not None:
             genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-            await self._guard_runner.run(lambda: guard.store_certificate(genesis_hash, restart_hash, certificate))
+            await self._write_guard(lambda: guard.store_certificate(genesis_hash, restart_hash, certificate))
 
     async def _raise_floor(self, certificate: Certificate, height: Height) -> None:
         guard, statement = self._guard, certificate.statement
         if guard is not None:
             genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-            await self._guard_runner.run(
+            await self._write_guard(
                 lambda: guard.raise_floor(
                     genesis_hash, restart_hash, statement.era, statement.view, finalised_height=height
                 )
@@ -382,6 +385,15 @@ class Driver:
             floor = self._floor
             if floor is None or (floor.era, floor.view) < (statement.era, statement.view):
                 self._floor = Floor(statement.era, statement.view)
+
+    async def _write_guard(self, write: Callable[[], None]) -> None:
+        """One durable write, in the guard's thread."""
+
+        def timed() -> None:
+            with self._flushes.timed("guard"):
+                write()
+
+        await self._guard_runner.run(timed)
 
     async def _second_signer(self, signed: SignedStatement) -> None:
         guard = self._guard

@@ -5,7 +5,9 @@ Work runs in a worker thread, so a long block delays no timer and no vote; a tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -54,6 +56,41 @@ class InlineRunner:
         return work()
 
 
+class Candidates(Protocol):
+    """Where the transactions of an own block come from; asked inside the lane."""
+
+    def best(self) -> Sequence[bytes]:
+        """Transactions for a block, best first."""
+        ...
+
+    def note_skipped(self, skipped: Sequence[tuple[Hash32, str]]) -> None:
+        """These were passed over, with the error's name."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears how long durable commits take."""
+
+    def __call__(self, file: str, seconds: float) -> None:
+        """One commit of `guard` or `store`."""
+        ...
+
+
+class Flushes:
+    """Times of durable commits, for whoever listens."""
+
+    def __init__(self) -> None:
+        self.observer: Observer | None = None
+
+    @contextmanager
+    def timed(self, file: str) -> Iterator[None]:
+        """Time what is written inside."""
+        started = time.perf_counter()
+        yield
+        if self.observer is not None:
+            self.observer(file, time.perf_counter() - started)
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """A block built here, with what its execution gave."""
@@ -65,8 +102,16 @@ class Made:
 class ExecutionLane:
     """The working chain and its store behind one first-come lane."""
 
-    def __init__(self, chain: WorkingChain, store: ChainStore, runner: Runner, reports: FinalReports) -> None:
+    def __init__(
+        self,
+        chain: WorkingChain,
+        store: ChainStore,
+        runner: Runner,
+        reports: FinalReports,
+        flushes: Flushes | None = None,
+    ) -> None:
         """`reports` hears of everything that becomes final, in the order of the chain."""
+        self._flushes = flushes or Flushes()
         self._chain = chain
         self._store = store
         self._runner = runner
@@ -96,7 +141,7 @@ class ExecutionLane:
         slot: Slot,
         proposer_index: int,
         authorities: AuthoritySet,
-        candidates: Callable[[], Sequence[bytes]],
+        candidates: Candidates,
         certificate: Certificate | None,
         evidence: Sequence[Evidence],
     ) -> Made:
@@ -104,8 +149,9 @@ class ExecutionLane:
 
         def work() -> Made:
             block, outcome = self._chain.build(
-                parent.hash, slot, era, proposer_index, authorities, candidates(), certificate, evidence
+                parent.hash, slot, era, proposer_index, authorities, candidates.best(), certificate, evidence
             )
+            candidates.note_skipped(self._chain.skipped)
             return Made(block, outcome)
 
         return await self.run(work)
@@ -119,8 +165,7 @@ class ExecutionLane:
         def work() -> tuple[FinalisedBlock, ...]:
             pending = [block_hash for block_hash in hashes if self._chain.is_pending(block_hash)]
             done = tuple(self._chain.finalise(block_hash) for block_hash in pending)
-            if done:
-                self._store.finalise(done, certificate, certificate.statement.view)
+            self._store_final(done, certificate)
             return done
 
         return await self._make_final(work, certificate)
@@ -143,11 +188,15 @@ class ExecutionLane:
                 except InvalidError as error:
                     raise BadBlock(block.header.height, error.message) from error
             done = tuple(self._chain.finalise(block.hash) for block in fresh)
-            if done:
-                self._store.finalise(done, certificate, certificate.statement.view)
+            self._store_final(done, certificate)
             return done
 
         return await self._make_final(work, certificate)
+
+    def _store_final(self, done: tuple[FinalisedBlock, ...], certificate: Certificate) -> None:
+        if done:
+            with self._flushes.timed("store"):
+                self._store.finalise(done, certificate, certificate.statement.view)
 
     async def _make_final(
         self, work: Callable[[], tuple[FinalisedBlock, ...]], certificate: Certificate

@@ -179,4 +179,6 @@ def peer_sample(peer: Peer) -> PeerSample:
 
 async def serve_metrics(address: str, peer: Peer, *, task_status: TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
     """Serve a peer's metrics at `host:port` until cancelled. Raises MetricsError when it cannot listen."""
-    await serve_exposition(address, Metrics(lambda: peer_sample(peer)).exposition, task_status=task_status)
+    metrics = Metrics(lambda: peer_sample(peer))
+    peer.times.observer, peer.flushes.observer = metrics.observe_finality, metrics.observe_flush
+    await serve_exposition(address, metrics.exposition, task_status=task_status)

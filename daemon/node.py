@@ -8,7 +8,7 @@ ends the nursery and with it the process (decision 14).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -51,7 +51,7 @@ from .chain_reader import ServedChain
 from .chain_sync import ChainSync
 from .consensus_view import RunningConsensus
 from .driver import Driver
-from .execution import ExecutionLane, Runner
+from .execution import ExecutionLane, Flushes, Runner
 from .final_reports import FinalReport, FinalReports
 from .finality import FinalityTimes
 from .logging import get_logger
@@ -140,8 +140,10 @@ class Peer:
         self._following: BlockContext | None = None
         self.pool_state = StatePoolState(self._ground)
         self.mempool = Mempool(self.transaction_domain, spec, self.pool_state)
+        opened.working.verified = self.mempool.is_verified
+        self.flushes = Flushes()
         self._reports = FinalReports()
-        self.lane = ExecutionLane(opened.working, store, surroundings.lane_runner, self._reports)
+        self.lane = ExecutionLane(opened.working, store, surroundings.lane_runner, self._reports, self.flushes)
         self.view = RunningConsensus(
             spec.timing,
             self.vote_domain,
@@ -276,7 +278,8 @@ class Peer:
             key=None if authority is None else authority.key,
             domain=self.vote_domain,
             clock=self.clock,
-            candidates=self._candidates,
+            candidates=self.mempool,
+            flushes=self.flushes,
             times=self.times,
         )
         if guard is not None:
@@ -287,9 +290,6 @@ class Peer:
         return driver
 
     # --- transactions -----------------------------------------------------------------------------------------------
-
-    def _candidates(self) -> Sequence[bytes]:
-        return self.mempool.candidates(512 * 1024)
 
     def _fill_pool(self) -> None:
         """Inside the lane: stand on F and take in again what was submitted here before the last end."""

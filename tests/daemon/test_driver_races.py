@@ -34,6 +34,16 @@ from yumad.storage.home import Home
 KEY = dev_keypair("authority-key")
 
 
+class NoCandidates:
+    """A pool that is always empty."""
+
+    def best(self) -> list[bytes]:
+        return []
+
+    def note_skipped(self, skipped: object) -> None:
+        pass
+
+
 class Node:
     """A real chain on disk with lane, guard and driver; the network is not asked for anything here."""
 
@@ -56,7 +66,7 @@ class Node:
             key=KEY,
             domain=VoteDomain(self.opened.genesis_hash),
             clock=SystemClock(),
-            candidates=lambda: (),
+            candidates=NoCandidates(),
             times=FinalityTimes(),
         )
         self.driver._network = self  # type: ignore[assignment]
