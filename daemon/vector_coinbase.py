@@ -165,9 +165,7 @@ NOTHING_STORED: Final = dict.fromkeys(
 
 def _check_blocks(record: Record) -> Iterator[Difference]:
     fields = record.inputs()
-    state = Fields("in.state", fields.get("state"))
-    if not isinstance(state.values, dict):
-        raise RecordError("'in.state' is not an object")
+    state = fields.fields("state")
     economy = decode_economy(state)
     block = state.integer("block")
     stored = {int(subnet.netuid): dict(NOTHING_STORED) for subnet in economy.subnets}
@@ -193,7 +191,7 @@ def _check_emission(record: Record) -> Iterator[Difference]:
 
 def _check_moving_price(record: Record) -> Iterator[Difference]:
     fields = record.inputs()
-    subnet = decode_subnet(Fields("in.subnet", fields.get("subnet")))
+    subnet = decode_subnet(fields.fields("subnet"))
     alpha = Q96.clamp(fields.integer("moving_alpha_bits", Q96.maximum))
     yield from compare_fields(
         record,

@@ -99,6 +99,13 @@ class Fields:
             raise RecordError(f"'{self.where}.{name}' is missing")
         return self.values[name]
 
+    def fields(self, name: str) -> Fields:
+        """An object's fields."""
+        value = self.get(name)
+        if not isinstance(value, dict):
+            raise RecordError(f"'{self.where}.{name}' is {_short(value)}; expected an object")
+        return Fields(f"{self.where}.{name}", value)
+
     def integer(self, name: str, maximum: int = U64_MAX, minimum: int = 0) -> int:
         """An integer within bounds."""
         return self._within(name, self.get(name), minimum, maximum)

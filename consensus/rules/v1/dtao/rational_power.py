@@ -28,6 +28,9 @@ FRACTION: Final = 176
 DOUBT: Final = FRACTION - 64
 """A fraction within 2^-64 of an integer decides nothing; the evaluation errs by less than 2^-90."""
 
+BISECTED_DIGITS: Final = 20
+"""Roots with so few binary digits are bisected: with more, Newton's steps converge for every root up to 1024."""
+
 CERTIFIED_PRECISION: Final = 256
 """From this precision the series is within 2^-180 of the true value, so that the certificate covers it."""
 
@@ -94,10 +97,23 @@ def _exact_root(base_numerator: int, base_denominator: int, power: int, root: in
 
 
 def integer_root(number: int, root: int) -> int:
-    """Largest r with r^root <= number, by Newton's method from above: it falls until it meets the root."""
-    if root == 1 or number < 2:
-        return number
-    guess = 1 << -(-number.bit_length() // root)
+    """Largest r with r^root <= number.
+
+    The upper half of the digits by recursion, then Newton's method from above, which falls until it meets the root. A
+    start that is only the right power of two would take about `root` steps; few digits are bisected for that reason.
+    """
+    digits = -(-number.bit_length() // root)
+    if digits <= BISECTED_DIGITS:
+        low, high = 0, (1 << digits) + 1
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if middle**root <= number:
+                low = middle
+            else:
+                high = middle
+        return low
+    half = digits // 2
+    guess = (integer_root(number >> (half * root), root) + 1) << half
     while True:
         better = ((root - 1) * guess + number // guess ** (root - 1)) // root
         if better >= guess:
