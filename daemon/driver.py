@@ -8,7 +8,7 @@ here ends the process: fail-stop is part of the safety argument (DESIGN decision
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -53,17 +53,16 @@ from ..consensus.effects import (
 from ..consensus.engine import Engine
 from ..consensus.evidence import Evidence
 from ..consensus.header import Header, block_hash
-from ..consensus.signature import KeyPair
-from ..consensus.statement import Kind, SignedStatement, VoteDomain, signing_digest
+from ..consensus.statement import Kind, SignedStatement
 from ..consensus.types import Era, Hash32, Height, InvalidError, View, YumadError
 from ..consensus.working_chain import UnknownParentError
 from ..protocols.interfaces import Clock
-from ..storage.guard import Floor, VoteGuard
 from .block_pool import BlockPool
-from .chain_home import StandingPoint, remembered
+from .chain_home import StandingPoint
 from .evidence_pool import EvidencePool
-from .execution import Candidates, ExecutionLane, Flushes, Runner
+from .execution import Candidates, ExecutionLane
 from .finality import FinalityTimes
+from .guarded_key import GuardedKey
 from .logging import get_logger
 from .timers import Timers
 
@@ -135,37 +134,27 @@ class Driver:
         engine: Engine,
         first: Restarted,
         lane: ExecutionLane,
-        guard: VoteGuard | None,
-        guard_runner: Runner,
-        key: KeyPair | None,
-        domain: VoteDomain,
+        own_key: GuardedKey | None,
         clock: Clock,
         candidates: Candidates,
         times: FinalityTimes,
-        flushes: Flushes | None = None,
     ) -> None:
         """`first` is what storage remembers; the engine hears it here, so it can be asked at once.
 
-        `guard` and `key` are None for a follower.
-        """
+        `own_key` is None for a follower; `candidates` gives transactions for an own block."""
         self.engine = engine
         self.pool = BlockPool()
         self.times = times
         self.evidence = EvidencePool()
         self.entered: ViewEntered | None = None
         self._lane = lane
-        self._guard = guard
-        self._guard_runner = guard_runner
-        self._key = key
-        self._domain = domain
+        self._own_key = own_key
         self._clock = clock
         self._candidates = candidates
-        self._flushes = flushes or Flushes()
         self._timers = Timers()
         self._abandoned: OrderedDict[Hash32, None] = OrderedDict()
         self._lacking: dict[Hash32, _Execution] = {}
         """Ordered executions whose body the pool gave up: they go on once it is fetched again."""
-        self._floor = None if guard is None else guard.floor(domain.genesis_hash, domain.restart_hash)
         self._listens_until = first.listens_until
         self._synced: deque[Certificate] = deque()
         """Certificates of the SyncAdvanced events that wait for the engine, in their order."""
@@ -261,21 +250,19 @@ class Driver:
         if point.context.era <= self.engine.era:
             return
         event: Event = SyncAdvanced(point.context, point.finalised, point.view, point.finality)
-        guard = self._guard
-        if guard is not None:
-            genesis_hash, listens_until = self._domain.genesis_hash, self._listens_until
-            known = await self._guard_runner.run(lambda: remembered(genesis_hash, point, guard, listens_until))
+        if self._own_key is not None:
+            known = await self._own_key.remembered(point, self._listens_until)
             if known.own_statements or known.certificates or known.vote_floor:
                 event = known
-                self._pin_guarded(guard, known)
+                await self._pin_guarded(self._own_key, known)
         effects = self.engine.handle(event, self._clock.now())
         self._network.era_changed(self.engine.context)
         await self._apply_all(effects)
 
-    def _pin_guarded(self, guard: VoteGuard, known: Restarted) -> None:
+    async def _pin_guarded(self, own_key: GuardedKey, known: Restarted) -> None:
         """Have the bodies at hand that this key vouched for (R9)."""
         for header in known.blocks:
-            block = guard.block(self._domain.genesis_hash, block_hash(header))
+            block = await own_key.block(block_hash(header))
             if block is not None:
                 self.pool.pin(block)
 
@@ -306,7 +293,8 @@ class Driver:
             case OfferStatement(signed):
                 self._network.offer(signed)
             case PersistCertificate(certificate):
-                await self._store_certificate(certificate)
+                if self._own_key is not None:
+                    await self._own_key.store_certificate(certificate)
                 self._network.offer(certificate)
             case Execute(header, must_succeed):
                 wanted = block_hash(header)
@@ -351,63 +339,30 @@ class Driver:
         return None
 
     async def _cast(self, effect: CastVote) -> Event | None:
-        key, guard, floor = self._key, self._guard, self._floor
-        assert key is not None and guard is not None, "the engine of a follower cast a vote"
-        index = self.engine.context.authorities.index_of(key.public_key)
+        own_key = self._own_key
+        assert own_key is not None, "the engine of a follower cast a vote"
+        index = self.engine.context.authorities.index_of(own_key.public_key)
         assert index is not None, "the engine voted with a key outside the set"
-        if floor is not None and (effect.statement.era, effect.statement.view) <= (floor.era, floor.view):
-            return None  # the guard signs nothing there; to the engine the vote counts as cast
         block = None if effect.body_hash is None else self.pool.get(effect.body_hash)
-        signed = SignedStatement(effect.statement, index, key.sign(signing_digest(self._domain, effect.statement)))
-        genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-        await self._write_guard(lambda: guard.record_vote(genesis_hash, restart_hash, signed, block))
+        signed = await own_key.sign(effect.statement, index, block)
+        if signed is None:
+            return None  # below the guard's floor: to the engine the vote counts as cast
         self._network.offer(signed)
         if effect.statement.kind is Kind.PROPOSE and block is not None:
             self.times.proposed(effect.statement.block_hash, self._clock.now())
             self._nursery.start_soon(self._network.publish_proposal, Proposal(signed, block))
         return StatementSeen(signed)
 
-    async def _store_certificate(self, certificate: Certificate) -> None:
-        guard = self._guard
-        if guard is not None:
-            genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-            await self._write_guard(lambda: guard.store_certificate(genesis_hash, restart_hash, certificate))
-
     async def _raise_floor(self, certificate: Certificate, height: Height) -> None:
-        guard, statement = self._guard, certificate.statement
-        if guard is not None:
-            genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-            await self._write_guard(
-                lambda: guard.raise_floor(
-                    genesis_hash, restart_hash, statement.era, statement.view, finalised_height=height
-                )
-            )
-            floor = self._floor
-            if floor is None or (floor.era, floor.view) < (statement.era, statement.view):
-                self._floor = Floor(statement.era, statement.view)
-
-    async def _write_guard(self, write: Callable[[], None]) -> None:
-        """One durable write, in the guard's thread."""
-
-        def timed() -> None:
-            with self._flushes.timed("guard"):
-                write()
-
-        await self._guard_runner.run(timed)
+        if self._own_key is not None:
+            await self._own_key.raise_floor(certificate, height)
 
     async def _second_signer(self, signed: SignedStatement) -> None:
-        guard = self._guard
-        if guard is None:
-            return
-        era, now = self.engine.era, self._clock.now()
-        genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-        proof = await self._guard_runner.run(
-            lambda: guard.record_second_signer(genesis_hash, restart_hash, era, signed, now)
-        )
-        if proof:
+        own_key = self._own_key
+        if own_key is not None and await own_key.judge_foreign(self.engine.era, signed, self._clock.now()):
             self._log.error(
                 "another process signs with this authority key; abstaining until a later era",
-                era=era,
+                era=self.engine.era,
                 view=signed.statement.view,
             )
 
@@ -446,8 +401,8 @@ class Driver:
         await self.post(BlockFailed(failed, failure, reason))
 
     async def _build(self, effect: Build, context: EraContext) -> None:
-        key = self._key
-        index = None if key is None else context.authorities.index_of(key.public_key)
+        own_key = self._own_key
+        index = None if own_key is None else context.authorities.index_of(own_key.public_key)
         if index is None:
             return
         try:

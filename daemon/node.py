@@ -54,6 +54,7 @@ from .driver import Driver
 from .execution import ExecutionLane, Flushes, Runner
 from .final_reports import FinalReport, FinalReports
 from .finality import FinalityTimes
+from .guarded_key import GuardedKey
 from .logging import get_logger
 from .mempool import Mempool
 from .network_link import NetworkLink
@@ -269,17 +270,17 @@ class Peer:
             self._log.info("listening for a second signer before voting", seconds=duration / 1_000_000)
             self.listens_until = Micros(self.clock.now() + duration)
             first = replace(first, listens_until=self.listens_until)
+        own_key = None
+        if authority is not None:
+            runner = self._surroundings.guard_runner
+            own_key = GuardedKey(authority.key, authority.guard, self.vote_domain, runner, self.flushes)
         driver = Driver(
             engine=engine,
             first=first,
             lane=self.lane,
-            guard=guard,
-            guard_runner=self._surroundings.guard_runner,
-            key=None if authority is None else authority.key,
-            domain=self.vote_domain,
+            own_key=own_key,
             clock=self.clock,
             candidates=self.mempool,
-            flushes=self.flushes,
             times=self.times,
         )
         if guard is not None:

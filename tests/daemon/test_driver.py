@@ -14,6 +14,7 @@ from yumad.consensus.effects import BlockRef, CastVote, EraContext, EraOpened, H
 from yumad.consensus.statement import Kind, SignedStatement, Statement, nullify
 from yumad.consensus.types import ZERO_HASH, Era, Hash32, Height, Signature, Slot, View
 from yumad.daemon.driver import ConsensusHalted, Driver
+from yumad.daemon.guarded_key import GuardedKey
 from yumad.daemon.node import Peer
 from yumad.storage.guard import VoteGuard
 
@@ -70,7 +71,7 @@ def test_vote_above_the_floor_is_stored_and_offered_and_one_below_is_neither(tmp
         assert await driver._cast(CastVote(nullify(Era(0), View(3)), None)) is not None
         assert own_votes(peer, guard, 0) == [nullify(Era(0), View(3))]
         guard.raise_floor(peer.opened.genesis_hash, peer.vote_domain.restart_hash, Era(0), View(5))
-        peer.driver._floor = guard.floor(peer.opened.genesis_hash, peer.vote_domain.restart_hash)
+        _key_of(driver)._floor = guard.floor(peer.opened.genesis_hash, peer.vote_domain.restart_hash)
         for view in (4, 5):
             assert await driver._cast(CastVote(nullify(Era(0), View(view)), None)) is None
         assert await driver._cast(CastVote(nullify(Era(0), View(6)), None)) is not None
@@ -115,7 +116,7 @@ def test_era_that_the_guard_knows_is_entered_with_what_it_holds(tmp_path: Path) 
 def test_era_below_the_guards_floor_is_gone_through_without_a_vote(tmp_path: Path) -> None:
     async def scenario(peer: Peer, driver: Driver, network: Silence, guard: VoteGuard) -> None:
         guard.raise_floor(peer.opened.genesis_hash, peer.vote_domain.restart_hash, Era(4), View(9))
-        driver._floor = guard.floor(peer.opened.genesis_hash, peer.vote_domain.restart_hash)
+        _key_of(driver)._floor = guard.floor(peer.opened.genesis_hash, peer.vote_domain.restart_hash)
         await _open(driver, 3)
         await trio.sleep(30)
         while (due := driver._timers.pop_due(peer.clock.now())) is not None:
@@ -149,3 +150,8 @@ def test_halt_is_one_line_that_names_the_certificates(tmp_path: Path) -> None:
 
 async def _open(driver: Driver, era: int) -> None:
     await driver._handle(EraOpened(context_of(driver, era)))
+
+
+def _key_of(driver: Driver) -> GuardedKey:
+    assert driver._own_key is not None
+    return driver._own_key

@@ -28,6 +28,7 @@ from yumad.daemon.driver import Driver, _Execution
 from yumad.daemon.execution import ExecutionLane, InlineRunner
 from yumad.daemon.final_reports import FinalReports
 from yumad.daemon.finality import FinalityTimes
+from yumad.daemon.guarded_key import GuardedKey
 from yumad.storage.guard import VoteGuard
 from yumad.storage.home import Home
 
@@ -61,10 +62,7 @@ class Node:
             engine=Engine(spec.timing, public),
             first=restart_event(self.opened.store, spec, self.guard),
             lane=self.lane,
-            guard=self.guard,
-            guard_runner=InlineRunner(),
-            key=KEY,
-            domain=VoteDomain(self.opened.genesis_hash),
+            own_key=GuardedKey(KEY, self.guard, VoteDomain(self.opened.genesis_hash), InlineRunner()),
             clock=SystemClock(),
             candidates=NoCandidates(),
             times=FinalityTimes(),

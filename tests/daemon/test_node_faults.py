@@ -238,8 +238,8 @@ def test_no_vote_or_certificate_leaves_before_the_guard_holds_it(tmp_path: Path)
         left: list[Kind] = []
 
         def watch(peer: Peer) -> None:
-            offer, guard = peer.link.offer, peer.driver._guard
-            assert guard is not None
+            assert peer.authority is not None
+            offer, guard = peer.link.offer, peer.authority.guard
             key = (peer.opened.genesis_hash, peer.vote_domain.restart_hash)
 
             def checked(item: SignedStatement | Certificate) -> None:
@@ -277,7 +277,8 @@ def test_disk_that_refuses_stops_the_peer_and_a_restart_finds_everything_whole(t
             raise StorageError("cannot write: no space left on device", remedy="free some space")
 
         def fill_disk(peer: Peer) -> None:
-            writer = peer.driver._guard if place == "guard" else peer.opened.store
+            assert peer.authority is not None
+            writer = peer.authority.guard if place == "guard" else peer.opened.store
             name = "record_vote" if place == "guard" else "finalise"
             real, calls = getattr(writer, name), itertools.count()
             setattr(writer, name, lambda *a, **k: refuse() if next(calls) == 5 else real(*a, **k))
