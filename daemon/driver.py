@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
@@ -51,7 +51,6 @@ from ..consensus.effects import (
     ViewEntered,
 )
 from ..consensus.engine import Engine
-from ..consensus.evidence import Evidence
 from ..consensus.header import Header, block_hash
 from ..consensus.statement import Kind, SignedStatement
 from ..consensus.types import Era, Hash32, Height, InvalidError, View, YumadError
@@ -59,6 +58,7 @@ from ..consensus.working_chain import UnknownParentError
 from ..protocols.interfaces import Clock
 from .block_pool import BlockPool
 from .chain_home import StandingPoint
+from .consensus_network import Network
 from .evidence_pool import EvidencePool
 from .execution import Candidates, ExecutionLane
 from .finality import FinalityTimes
@@ -79,40 +79,6 @@ class ConsensusHalted(YumadError):
     """The engine found a contradiction or a differing root: the process must stop (R8, R3)."""
 
     code = "halted"
-
-
-class Network(Protocol):
-    """What the driver sends; nothing here waits for a peer."""
-
-    def offer(self, item: SignedStatement | Certificate) -> None:
-        """Give a statement or certificate to the vote exchange."""
-
-    async def publish_proposal(self, proposal: Proposal) -> None:
-        """Gossip an own proposal."""
-
-    async def publish_finality(self, certificate: Certificate) -> None:
-        """Gossip the certificate of F."""
-
-    async def publish_evidence(self, evidence: Evidence) -> None:
-        """Gossip evidence."""
-
-    def fetch_block(self, wanted: Hash32) -> None:
-        """Fetch by hash in the background; the block comes back through `Driver.block_arrived`."""
-
-    def drop_fetch(self, unwanted: Hash32) -> None:
-        """The engine no longer needs a block that it asked for."""
-
-    def fetch_certificates(self, era: Era, views: Sequence[View]) -> None:
-        """Ask peers for certificates in the background; they come back as events."""
-
-    def sync_to(self, certificate: Certificate) -> None:
-        """The chain of this certificate's block is not here."""
-
-    def era_changed(self, context: EraContext) -> None:
-        """Votes of a new era are spoken from now on."""
-
-    def passed(self, certificate: Certificate, height: Height) -> None:
-        """The finalised point moved."""
 
 
 @dataclass(frozen=True, slots=True)
