@@ -59,14 +59,9 @@ def assert_whole(home: Path, at_least: int) -> None:
 # --- chain specs ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "damaged",
-    [lambda data: data[:300], lambda data: data[:40] + b"\xff" + data[41:]],
-    ids=["cut", "altered"],
-)
-def test_init_with_a_damaged_chain_spec_names_the_file_and_makes_no_chain(grown: Path, tmp_path: Path, damaged) -> None:  # type: ignore[no-untyped-def]
-    spec = tmp_path / "spec.cbor"
-    spec.write_bytes(damaged((grown / "spec.cbor").read_bytes()))
+def test_init_with_a_damaged_chain_spec_names_the_file_and_makes_no_chain(grown: Path, tmp_path: Path) -> None:
+    spec, data = tmp_path / "spec.cbor", (grown / "spec.cbor").read_bytes()
+    spec.write_bytes(data[:40] + b"\xff" + data[41:])
     text, _ = complaint(yumad("init", "--home", str(tmp_path / "fresh"), "--spec", str(spec)))
     assert str(spec) in text
     assert not list((tmp_path / "fresh").glob("chain/*"))
@@ -105,7 +100,7 @@ def test_busy_port_is_named_and_the_home_stays_whole(home: Path) -> None:
         port = taken.getsockname()[1]
         text, _ = complaint(yumad("run", "--home", str(home), "--listen", f"/ip4/127.0.0.1/tcp/{port}"))
     assert f"/ip4/127.0.0.1/tcp/{port}" in text
-    assert_whole(home, before)
+    assert finalised_of(home) == before
 
 
 def test_damaged_settings_end_the_start_with_usage(home: Path) -> None:
@@ -115,38 +110,27 @@ def test_damaged_settings_end_the_start_with_usage(home: Path) -> None:
     assert done.returncode == 2
 
 
-def test_second_process_on_one_home_is_refused(home: Path) -> None:
-    with peer(home, "run", *ANYWHERE) as running:
-        running.until(lambda status: True)
-        text, _ = complaint(yumad("run", "--home", str(home), *ANYWHERE))
-        assert str(home) in text
-        assert running.process.poll() is None
-
-
-def test_second_process_on_one_authority_key_is_refused(home: Path, tmp_path: Path) -> None:
+def test_second_process_on_one_home_or_one_authority_key_is_refused(home: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(home, tmp_path / "other"))
     shutil.rmtree(other / "authority")
     (other / "authority").symlink_to(home / "authority")
     with peer(home, "run", *ANYWHERE) as running:
         running.until(lambda status: True)
+        text, _ = complaint(yumad("run", "--home", str(home), *ANYWHERE))
+        assert str(home) in text
         text, _ = complaint(yumad("run", "--home", str(other), *ANYWHERE))
         assert "authority" in text
         assert running.process.poll() is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_damaged_authority_key_is_named_and_its_guard_is_left_alone(home: Path, damage: str) -> None:
+def test_damaged_authority_key_is_named_and_its_guard_is_left_alone(home: Path) -> None:
     (folder,) = (home / "authority").iterdir()
     key, guard = folder / "key", (folder / "guard.db").read_bytes()
     whole = key.read_bytes()
-    if damage == "gone":
-        key.unlink()
-    else:
-        key.write_bytes(whole[:40])
+    key.write_bytes(whole[:40])
     text, _ = complaint(yumad("run", "--home", str(home), *ANYWHERE))
     assert str(key) in text
     assert (folder / "guard.db").read_bytes() == guard
-    key.touch(0o600)
     key.write_bytes(whole)
     assert_whole(home, finalised_of(home))
 
@@ -186,11 +170,10 @@ def test_full_disk_ends_the_peer_with_one_line_and_the_home_is_whole_afterwards(
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", [0.7, 2.0])
-def test_sigterm_ends_a_starting_peer_in_time_and_nothing_is_lost(home: Path, moment: float) -> None:
+def test_sigterm_ends_a_starting_peer_in_time_and_nothing_is_lost(home: Path) -> None:
     before = finalised_of(home)
     with peer(home, "run", *ANYWHERE) as running:
-        time.sleep(moment)  # wherever the start happens to be: any point must do
+        time.sleep(1.5)  # wherever the start happens to be: any point must do
         assert running.terminate() < 5
     assert finalised_of(home) >= before
 
