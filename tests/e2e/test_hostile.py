@@ -6,7 +6,7 @@ from processes import run_script
 
 
 def test_forty_hostile_cases_change_nothing_for_victim_or_swarm() -> None:
-    code, report, errors = run_script("hostile_swarm.py", "--cases", "40")
+    code, report, errors = run_script("hostile_swarm.py", "--cases", "40", "--slot", "2")
     assert code == 0, errors
     assert report["cases"] == 40
     assert report["victim_up"] and report["errors_logged"] == 0

@@ -15,7 +15,7 @@ def test_five_kills_under_load_lose_nothing_and_fork_nothing() -> None:
 
 
 def test_authorities_away_over_an_era_boundary_stop_finality_and_it_resumes() -> None:
-    code, report, errors = run_script("pause_swarm.py", "--away", "8", "--only", "1", "--only", "4")
+    code, report, errors = run_script("pause_swarm.py", "--away", "6", "--only", "1", "--only", "4")
     assert code == 0, errors
     assert [(entry["how"], entry["away"], entry["at_boundary"]) for entry in report["rounds"]] == [
         ("SIGSTOP", 2, True),
