@@ -175,9 +175,7 @@ class TransferLoad:
     def expected_balances(self, included: Sequence[str]) -> dict[str, int]:
         """Free rao of each account after exactly the transfers `included`, all of which succeed."""
         genesis = dict(self._spec.balances)
-        balances = {
-            account.name: int(genesis.get(AccountId(account.key.public_key), 0)) for account in self._accounts
-        }
+        balances = {account.name: int(genesis.get(AccountId(account.key.public_key), 0)) for account in self._accounts}
         for identity in included:
             transfer = self.sent[identity]
             balances[transfer.source] -= transfer.amount + transfer.fee
