@@ -13,7 +13,7 @@ from simulation.invariants import Violation
 from simulation.node_finality import SYNC_BLOCKS, FinalityWork
 from simulation.stores import RefusedError
 from simulation.toy_chain import ToyState
-from simulation.world import EPOCH, FAKE_SIGNATURE
+from simulation.world import EPOCH, FAKE_SIGNATURE, SECOND
 from yumad.consensus.block import Block, verify_body
 from yumad.consensus.certificate import Certificate
 from yumad.consensus.effects import (
@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     pass
 
 
+STATUS_EACH = 60 * SECOND
+"""CHAIN 2.1: `status` goes to each peer on connect and each minute. One in turn is less than that."""
+
+
 class Node(FinalityWork):
     """An honest peer."""
 
@@ -91,7 +95,18 @@ class Node(FinalityWork):
         for other in world.nodes:
             if other is not self and other.is_up:
                 other.exchange.reset(self.position)
+        world.schedule(world.now + world.span((0, STATUS_EACH)), self._status, node=self)
         self.feed(self._restarted())
+
+    def _status(self) -> None:
+        """Where this node stands, to one other: a peer that is behind finds out although nothing else is said."""
+        world = self.world
+        world.schedule(world.now + STATUS_EACH, self._status, node=self)
+        others = [node for node in world.nodes if node is not self]
+        if others:
+            engine = self.engine
+            frame = Frame(engine.era, engine.finalised_view, engine.view, engine.finalised.height, ())
+            world.network.send(self, others[world.rng.randrange(len(others))], "frame", frame)
 
     def _abstains(self, context: EraContext) -> bool:
         return self.guard is None or not self.guard.may_sign_in(context, self.world.timing)
@@ -101,8 +116,10 @@ class Node(FinalityWork):
         if chain.finalised.height == self.world.timing.boundary_of(chain.context.era):
             chain.open_era(self.world.rules.next_context(chain.state, chain.context, chain.finalised))
         guard, era = self.guard, chain.context.era
-        if chain.certificate is not None:
-            self.exchange.offer(chain.certificate)
+        boundary = chain.certificates.get(era * self.world.setting.era_blocks)
+        for certificate in (chain.certificate, boundary):
+            if certificate is not None:
+                self.exchange.offer(certificate)
         certificates = () if guard is None or not driver.feeds_certificates else guard.certificates_of(era)
         if not driver.feeds_finalizations:
             certificates = tuple(kept for kept in certificates if kept.kind is not Kind.FINALIZE)

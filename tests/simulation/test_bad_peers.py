@@ -155,9 +155,9 @@ def test_boundary_notarised_with_its_finalize_votes_lost_for_ten_slots_resumes()
 def test_boundary_finality_given_to_two_of_four_and_kept_from_the_rest_for_five_slots_reaches_all() -> None:
     world = World(Setting(weights=equal(4), era_blocks=3))
 
-    def keep(_s: Node, target: Node, _k: str, payload: Any) -> int | None:
+    def keep(_s: Node, target: Node, kind: str, payload: Any) -> int | None:
         finals = [s for s in names(payload, Kind.FINALIZE) if s.era == 0 and s.parent_view >= 2]
-        return None if finals and target.position >= 2 and world.now < 9 * SLOT else 0
+        return None if (finals or kind == "range") and target.position >= 2 and world.now < 9 * SLOT else 0
 
     world.network.filter = keep
     world.start()

@@ -323,3 +323,25 @@ def test_disk_full_at_persist_stops_voting_and_nothing_leaves() -> None:
     world.effect_hook = full
     run_slots(world, 10)
     assert min(node.chain.finalised.height for node in world.nodes if node is not victim) >= 9
+
+
+def test_boundary_finality_missed_by_the_one_who_is_needed_comes_from_peers_that_all_restarted_since() -> None:
+    """Nobody's memory holds the last era's finality any more, and nothing new is said: storage and `status` repair it.
+
+    Found by seed 3602 of the campaign `short-eras` before starts offered the boundary's certificate again.
+    """
+    world = started(era_blocks=2)
+    while min(node.chain.finalised.height for node in world.nodes) < 1:
+        world.run(world.now + SECOND)
+    world.network.groups = {0: 0, 1: 1, 2: 0, 3: 0}
+    run_slots(world, 3)
+    assert [node.chain.context.era >= 1 for node in world.nodes] == [True, False, True, True]
+    for node in world.nodes:
+        if node.position != 1:
+            node.power_off()
+    world.network.groups = None
+    for node in (world.nodes[0], world.nodes[2]):
+        world.schedule(world.now + SECOND, node.boot)
+    before = max(heights(world))
+    run_slots(world, 12)
+    assert world.nodes[1].chain.finalised.height >= before + 3
