@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ....fixed_point import I96F32, U64F64, U96F32, UQ64, UQ96, u64_to_proportion
-from ....types import U16_MAX, Height, Netuid, Rao
+from ....types import U16_MAX, Height, InvalidError, Netuid, Rao
 from ..schedule import SubnetSchedule
 from .pool import Pool
 from .units import ROOT_NETUID, Alpha
 
 DEFAULT_MOVING_ALPHA: Final = I96F32(12885)
 """SubnetMovingAlpha: the literal 0.000003 in 32 fraction bits, not 3 / 10^6 (DTAO 13.6)."""
+
+MAX_GATE_EXPONENT: Final = 8
+"""Bounds the integers of the gate to a few hundred bits."""
 
 DEFAULT_EMA_HALVING_BLOCKS: Final = 201_600
 """EMAPriceHalvingBlocks: 28 days of 12 s blocks."""
@@ -104,7 +107,14 @@ class EmissionGate:
     """Power to which share and bar are raised, 1..8."""
 
     bar: U64F64
-    """Share at which half of it is kept; above 0."""
+    """Share at which half of it is kept; above 0 and at most 1."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.exponent <= MAX_GATE_EXPONENT:
+            message = f"an emission gate of exponent {self.exponent}; expected 1..{MAX_GATE_EXPONENT}"
+            raise InvalidError(message, remedy="the live network's is 3")
+        if not 0 < self.bar <= UQ64.one:
+            raise InvalidError(f"an emission gate at {self.bar} / 2^64; expected above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)

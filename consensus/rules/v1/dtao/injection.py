@@ -109,12 +109,11 @@ def inject(pool: Pool, terms: Terms, credit: Rao) -> Injection:
     if weight is None:
         weight, tao_in, alpha_in = pool.quote_weight, Rao(0), Alpha(0)
 
-    spent, excess, bought = Rao(0), Rao(0), Alpha(0)
+    spent, excess, bought, traded = Rao(0), Rao(0), Alpha(0), Rao(0)
     if 0 < budget <= credit:
         spent = budget  # also when the pool refuses: the TAO then lies in the subnet's account, outside the reserve
-        pool, excess, bought = _chain_buy(replace(pool, quote_weight=weight), budget)
+        pool, excess, bought, traded = _chain_buy(replace(pool, quote_weight=weight), budget)
         weight = pool.quote_weight
-    traded = budget if excess or bought else Rao(0)
 
     if tao_in > credit - spent:
         tao_in = Rao(0)
@@ -123,14 +122,14 @@ def inject(pool: Pool, terms: Terms, credit: Rao) -> Injection:
     return Injection(pool, tao_in, alpha_in, excess, bought, traded, Rao(spent + tao_in))
 
 
-def _chain_buy(pool: Pool, budget: Rao) -> tuple[Pool, Rao, Alpha]:
-    """(pool, TAO that entered it, alpha bought) of a buy without fee (DTAO 3.5 phase 1 step 3)."""
+def _chain_buy(pool: Pool, budget: Rao) -> tuple[Pool, Rao, Alpha, Rao]:
+    """(pool, TAO that entered it, alpha bought, TAO traded) of a buy without fee (DTAO 3.5 phase 1 step 3)."""
     if not pool.dynamic:
         alpha = Alpha(max(pool.alpha - budget, 0))
-        return replace(pool, tao=add_rao(pool.tao, budget), alpha=alpha), budget, Alpha(budget)
+        return replace(pool, tao=add_rao(pool.tao, budget), alpha=alpha), budget, Alpha(budget), budget
     try:
         done = swap(pool, Side.BUY, budget, MAX_PRICE, drop_fees=True)
     except SwapError as refused:
         kept = refused.reason is SwapRefusal.InsufficientLiquidity
-        return initialised_pool(pool) if kept else pool, Rao(0), Alpha(0)
-    return traded_pool(done, Side.BUY), Rao(done.paid_in), Alpha(done.paid_out)
+        return initialised_pool(pool) if kept else pool, Rao(0), Alpha(0), Rao(0)
+    return traded_pool(done, Side.BUY), Rao(done.paid_in), Alpha(done.paid_out), budget

@@ -14,7 +14,7 @@ from yumad.consensus.rules.v1.dtao.pool import MIN_WEIGHT, Pool, spot_price
 from yumad.consensus.rules.v1.dtao.shares import demand_shares, enabled_shares, gated_shares, root_sells
 from yumad.consensus.rules.v1.dtao.units import PERQUINTILL_ONE, Alpha, Perquintill
 from yumad.consensus.rules.v1.schedule import SubnetSchedule
-from yumad.consensus.types import Height, Rao
+from yumad.consensus.types import Height, InvalidError, Rao
 
 BLOCK = Height(5_000_000)
 TEMPO = 360
@@ -127,6 +127,12 @@ def test_gate_keeps_half_of_a_share_at_the_bar_and_favours_the_large() -> None:
     # 1/4 * 1/2 against 3/4 * 27/28, normalised
     assert abs(small - (UQ64.one * 28) // (28 + 162)) <= 4
     assert abs(small + large - UQ64.one) <= 2
+
+
+@pytest.mark.parametrize(("exponent", "bar"), [(0, 1), (9, 1), (3, 0), (3, UQ64.one + 1)])
+def test_gate_outside_its_bounds_is_refused(exponent: int, bar: int) -> None:
+    with pytest.raises(InvalidError, match="an emission gate"):
+        EmissionGate(exponent, U64F64(bar))
 
 
 def test_disabled_subnet_gets_no_tao_but_mints_alpha() -> None:
