@@ -6,12 +6,14 @@ wanted descendant, names it: wanted blocks are fetched and executed whatever thi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from .effects import BlockRef
-from .header import Header
-from .types import Hash32, Micros, View
+from .header import Header, block_hash
+from .statement import Statement
+from .types import Hash32, Height, Micros, View
 
 
 class BlockState(Enum):
@@ -56,46 +58,64 @@ class BlockTracker:
         self.requested: dict[Hash32, Micros] = {}
         """When a missing block was first asked for."""
 
-    def get(self, block_hash: Hash32) -> TrackedBlock | None:
+    def get(self, name: Hash32) -> TrackedBlock | None:
         """The tracked block, or None."""
-        return self._blocks.get(block_hash)
+        return self._blocks.get(name)
 
-    def add(self, header: Header, block_hash: Hash32, view: View) -> TrackedBlock:
+    def add(self, header: Header, name: Hash32, view: View) -> TrackedBlock:
         """Track a block whose body is at hand; a second call only raises its view."""
-        block = self._blocks.get(block_hash)
+        block = self._blocks.get(name)
         if block is None:
-            block = self._blocks[block_hash] = TrackedBlock(header, BlockRef.of(header, block_hash), view)
-            self.requested.pop(block_hash, None)
-        block.last_view = max(block.last_view, view, self.wanted.get(block_hash, View(0)))
+            block = self._blocks[name] = TrackedBlock(header, BlockRef.of(header, name), view)
+            self.requested.pop(name, None)
+        block.last_view = max(block.last_view, view, self.wanted.get(name, View(0)))
         return block
 
-    def want(self, block_hash: Hash32, view: View) -> None:
+    def restore(self, headers: Iterable[Header], named: Iterable[Statement], height: Height, view: View) -> None:
+        """Track bodies that the guard held above F, at `height` and `view`; the view of each is the highest that an own
+        statement or a certificate gives it."""
+        views: dict[Hash32, View] = {}
+        for statement in named:
+            views[statement.block_hash] = max(statement.view, views.get(statement.block_hash, View(0)))
+        for header in headers:
+            name = block_hash(header)
+            if header.height > height and views.get(name, View(0)) > view:
+                self.add(header, name, views[name])
+
+    def want(self, name: Hash32, view: View) -> None:
         """A certificate of `view`, or a descendant named by one, needs this block executed."""
-        self.wanted[block_hash] = max(view, self.wanted.get(block_hash, View(0)))
-        block = self._blocks.get(block_hash)
+        self.wanted[name] = max(view, self.wanted.get(name, View(0)))
+        block = self._blocks.get(name)
         if block is not None:
             block.last_view = max(block.last_view, view)
         if block is None or block.state is not BlockState.EXECUTED:
-            self.due[block_hash] = None
+            self.due[name] = None
 
-    def is_executed(self, block_hash: Hash32) -> bool:
+    def is_executed(self, name: Hash32) -> bool:
         """Whether the state after the block is at hand."""
-        block = self._blocks.get(block_hash)
+        block = self._blocks.get(name)
         return block is not None and block.state is BlockState.EXECUTED
 
     def executing(self) -> list[TrackedBlock]:
         """Blocks with an execution outstanding."""
         return [block for block in self._blocks.values() if block.state is BlockState.EXECUTING]
 
+    def drop_unwanted(self, below: View) -> list[TrackedBlock]:
+        """Forget, and return, blocks that no certificate names and no view from `below` on."""
+        gone = [block for name, block in self._blocks.items() if block.last_view < below and name not in self.wanted]
+        for block in gone:
+            del self._blocks[block.ref.hash]
+        return gone
+
     def drop_through(self, finalised: BlockRef, view: View) -> None:
         """Forget everything that the new F has passed by height or by view (R7)."""
-        for block_hash, block in list(self._blocks.items()):
+        for name, block in list(self._blocks.items()):
             if block.ref.height <= finalised.height or block.last_view <= view:
-                del self._blocks[block_hash]
-        for names in (self.wanted, self.due, self.requested):
-            for block_hash in list(names):
-                if self.wanted.get(block_hash, View(0)) <= view or block_hash == finalised.hash:
-                    names.pop(block_hash)
+                del self._blocks[name]
+        for table in (self.wanted, self.due, self.requested):
+            for name in list(table):
+                if self.wanted.get(name, View(0)) <= view or name == finalised.hash:
+                    table.pop(name)
 
     def __len__(self) -> int:
         return len(self._blocks)

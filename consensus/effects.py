@@ -21,6 +21,9 @@ from .types import Era, Hash32, Height, Micros, Slot, View
 NO_FLOOR: Final = View(0)
 """A guard that has pruned nothing in the era: every view is above it."""
 
+VOTES_AT_ONCE: Final = Micros(0)
+"""No listening at start: the guard was made with its key in this process, or the caller has listened already."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockRef:
@@ -52,7 +55,12 @@ class EraContext:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """First event of a process: what storage remembers. Certificates and statements go through the normal paths."""
+    """First event of a process: what storage remembers. Certificates and statements go through the normal paths.
+
+    It comes again, instead of `EraOpened` or `SyncAdvanced`, where a peer enters an era that its guard remembers
+    something of, because the chain folder was deleted and is synced anew. Without it the own votes of that time would
+    pass for a second signer's, and new ones would contradict them.
+    """
 
     context: EraContext
     finalised: BlockRef
@@ -67,7 +75,11 @@ class Restarted:
     blocks: tuple[Header, ...]
     """Headers whose bodies the guard holds above F (R9)."""
     vote_floor: View = NO_FLOOR
-    """View of this era at or below which the guard signs nothing new: above F when the chain database was lost."""
+    """View of this era at or below which the guard signs nothing new, the highest there is when its floor lies in a
+    later era: above F when the chain database was lost."""
+    listens_until: Micros = VOTES_AT_ONCE
+    """Unix time before which nothing new is signed: two slots from the start, in which neighbours show statements of
+    the own key that the guard does not know (CHAIN 1.3, second signer). Views start no earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +158,7 @@ class EraOpened:
     context: EraContext
 
 
+
 @dataclass(frozen=True, slots=True)
 class SyncAdvanced:
     """Sync moved the finalised point without the engine."""
@@ -154,6 +167,7 @@ class SyncAdvanced:
     finalised: BlockRef
     finalised_view: View
     finality: Certificate | None
+
 
 
 Event: TypeAlias = (
@@ -241,7 +255,8 @@ class Execute:
 
 @dataclass(frozen=True, slots=True)
 class AbandonExecution:
-    """The result is no longer wanted; stop at the next call boundary if still un-notarised."""
+    """The result is no longer wanted: an execution under way stops at the next call boundary, a state already computed
+    may be dropped. A later `Execute` of the block starts anew."""
 
     block_hash: Hash32
 

@@ -14,8 +14,7 @@ No clock, I/O, randomness or signing inside. Where each rule lives:
 | R8 exclusive | `_cast` and the guard; certificates: `certificate_store`, `chain_view` |
 | R9, R10, R11 | `CastVote.body_hash`, `OfferStatement`, `PersistCertificate` before what follows from it |
 | R12 back-off | `_enter_next_view`, `_finalise`, `Timing.stretched` |
-| R13 era stop | `ChainView.is_era_stop`, `_is_closed` |
-| R14 conflict | `vote_table` |
+| R13 era stop, R14 conflict | `ChainView.is_era_stop`, `_is_closed`; `vote_table` |
 
 A follower (no own key, a key outside the set, or one that abstains) votes nothing and sets no timers; it tracks
 certificates, executes notarised blocks and finalises like everybody.
@@ -26,8 +25,6 @@ them, so intake never runs inside an iteration over the tables it changes.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from .block_tracker import BlockState
 from .certificate import Certificate, certificate_from_votes
@@ -62,8 +59,9 @@ from .effects import (
     ViewEntered,
 )
 from .engine_state import EngineState
+from .executions import UNWANTED_VIEWS
 from .header import Header, block_hash
-from .proposal_rules import Judgement, Verdict, choose_parent, judge
+from .proposal_rules import Judgement, ParentChoice, Verdict, choose_parent, judge
 from .statement import Kind, SignedStatement, Statement, nullify
 from .timing import LATE_FINALIZE, VIEW_WINDOW
 from .types import Hash32, Micros, View
@@ -138,36 +136,27 @@ class Engine(EngineState):
     def _take_restart(self, event: Restarted) -> None:
         """Feed what storage remembers through the same paths as what peers send (R7, R10, R11)."""
         self._level = 0
+        self._listens_until = event.listens_until
         self._open_era(event.context, event.finalised, event.finalised_view, event.finality)
+        chain = self._chain
         self._vote_floor = event.vote_floor
-        for header in event.blocks:
-            self._restore_block(header, event)
-        for signed in event.own_statements:
-            statement = signed.statement
-            if statement.era == self.era and statement.view > event.finalised_view:
-                self._own[statement.view, statement.kind] = statement
-        self._own_late = tuple(
-            signed
-            for signed in event.own_statements
-            if signed.statement.view <= event.finalised_view and signed.statement.kind is Kind.FINALIZE
-        )[-LATE_FINALIZE:]
+        named = [signed.statement for signed in event.own_statements]
+        named += [certificate.statement for certificate in event.certificates]
+        chain.blocks.restore(event.blocks, named, chain.finalised.height, chain.finalised_view)
+        own = [signed for signed in event.own_statements if signed.statement.era == self.era]
+        for signed in own:
+            if signed.statement.view > chain.finalised_view:
+                self._own[signed.statement.view, signed.statement.kind] = signed.statement
+        late = [signed for signed in own if signed.statement.view <= chain.finalised_view]
+        self._own_late = tuple(signed for signed in late if signed.statement.kind is Kind.FINALIZE)[-LATE_FINALIZE:]
         for certificate in event.certificates:
             self._accept(certificate)
         if self._is_stopped():
             return
         self._enter_next_view()  # the window of the votes that follow counts from this view
-        for signed in event.own_statements:
+        for signed in own:
             self._emit(OfferStatement(signed))
             self._take_statement(signed)
-
-    def _restore_block(self, header: Header, event: Restarted) -> None:
-        """A body from the guard: its view is the highest that an own statement or a certificate gives it."""
-        name = block_hash(header)
-        named = [signed.statement for signed in event.own_statements]
-        named += [certificate.statement for certificate in event.certificates]
-        view = max((statement.view for statement in named if statement.block_hash == name), default=View(0))
-        if view > event.finalised_view and header.height > event.finalised.height:
-            self._chain.blocks.add(header, name, view)
 
     def _take_sync(self, event: SyncAdvanced) -> None:
         """Sync moved F; what lies above it stays (R7 without its finalise effect)."""
@@ -254,7 +243,7 @@ class Engine(EngineState):
         except ContradictionError as error:
             finality = self._chain.finality
             self._stop(str(error), (certificate,) if finality is None else (finality, certificate))
-            return None
+        return None
 
     def _apply_finalization(self) -> bool:
         """Finalise by the highest finalization whose chain is here and executed. True when F moved."""
@@ -303,18 +292,16 @@ class Engine(EngineState):
         view = View(1 + max(self._chain.finalised_view, self._chain.certificates.highest))
         if view <= self.view:
             return False
-        self._level = min(self._timing.most_level, max(self._level, self._failed_views(view)))
         failed = self._failed_views(view)
+        self._level = min(self._timing.most_level, max(self._level, failed))
         start = start_of_view(self._chain, self._timing, view, self._now, self._previous_start, failed)
+        start = max(start, self._listens_until)
         self._previous_start = start
         self._current = CurrentView(view, self.leader_of(view), self._level, start)
         self._executions.abandon_unwanted()
         self._executions.cancel_unwanted()
-        for old in self._votes.views():
-            if old >= view - VIEW_WINDOW:
-                break
-            if self._chain.certificates.has_any(old):
-                self._votes.drop(old)
+        self._executions.forget_unwanted(View(view - UNWANTED_VIEWS))
+        self._votes.drop_decided(View(view - VIEW_WINDOW), self._chain.certificates)
         self._emit(ViewEntered(self.era, view, self._current.leader, self._level))
         if self._own_index is not None:
             self._set_timer(TimerKind.START, start)
@@ -332,9 +319,9 @@ class Engine(EngineState):
     def _set_timer(self, kind: TimerKind, at: int) -> None:
         self._emit(SetTimer(Timer(kind, self.era, self.view), Micros(at)))
 
-    def _wake_at(self, at: Micros | None) -> None:
+    def _wake_at(self, at: Micros) -> None:
         """One retry timer a view, for the earliest thing waited for."""
-        if at is not None and (self._current.look_again is None or at < self._current.look_again):
+        if self._current.look_again is None or at < self._current.look_again:
             self._current.look_again = at
             self._set_timer(TimerKind.RETRY, at)
 
@@ -376,7 +363,7 @@ class Engine(EngineState):
 
     def _judge_current(self) -> None:
         """R3 up to execution for the first proposal of the current view; a deterministic failure nullifies at once."""
-        if self._own_index is None or self._current.acceptable is not None or self._has_voted():
+        if self._own_index is None or self._is_listening or self._current.acceptable is not None or self._has_voted():
             return
         proposal = self._votes.proposal(self.view)
         if proposal is None:
@@ -391,10 +378,7 @@ class Engine(EngineState):
         elif judgement.verdict is Verdict.ACCEPTABLE:
             self._current.acceptable = proposal
         else:
-            self._ask(judgement.missing_views)
-            if judgement.missing_block is not None:
-                self._executions.request(judgement.missing_block, self._now)
-            self._wake_at(judgement.look_again)
+            self._wait_for(judgement)
 
     def _judge(self, statement: Statement, header: Header | None) -> Judgement:
         leader = self._current.leader
@@ -405,7 +389,7 @@ class Engine(EngineState):
         return self._stretched(self._timing.notarize_timeout)
 
     def _has_voted(self) -> bool:
-        """Notarize or nullify of the current view is cast: R3 has nothing more to decide."""
+        """Whether R3 has nothing more to decide in the current view."""
         return (self.view, Kind.NOTARIZE) in self._own or (self.view, Kind.NULLIFY) in self._own
 
     def _notarize(self) -> None:
@@ -423,7 +407,7 @@ class Engine(EngineState):
 
     def _nullify(self) -> None:
         """R4, R8: nullify the current view unless a finalize vote of mine forbids it."""
-        if self._own_index is None or not self._may_nullify():
+        if self._own_index is None or self._is_listening or not self._may_nullify():
             return
         self._cast(nullify(self.era, self.view), None)
         self._executions.abandon_unwanted()
@@ -433,6 +417,8 @@ class Engine(EngineState):
 
     def _cast_finalize(self) -> None:
         """R5: for any notarised view above F, also late, unless nullified by me, once executed by me."""
+        if self._is_listening:
+            return
         for view in list(self._unfinalised_votes):
             statement = self._chain.certificates.notarised(view)
             if statement is None or not self._may_finalize(view):
@@ -466,10 +452,7 @@ class Engine(EngineState):
             return
         choice = choose_parent(self._chain, self._timing, self.view, self._now)
         if choice.parent is None:
-            self._ask(choice.missing_views)
-            if choice.missing_block is not None:
-                self._executions.request(choice.missing_block, self._now)
-            self._wake_at(choice.look_again)
+            self._wait_for(choice)
             return
         parent = choice.parent
         if choice.propose_again:
@@ -493,11 +476,13 @@ class Engine(EngineState):
         self._chain.blocks.add(header, name, view)
         self._cast(Statement(Kind.PROPOSE, self.era, view, parent_view, name), name)
 
-    # --- lookups
-
-    def _ask(self, views: Iterable[View]) -> None:
-        """Ask for certificates, once for a view asked about and view stayed in."""
-        fresh = tuple(view for view in views if view not in self._current.asked)
+    def _wait_for(self, needed: Judgement | ParentChoice) -> None:
+        """Ask for what is missing, certificates once for a view asked about and view stayed in, and look again."""
+        fresh = tuple(view for view in needed.missing_views if view not in self._current.asked)
         if fresh:
             self._current.asked.update(dict.fromkeys(fresh))
             self._emit(RequestCertificates(self.era, fresh))
+        if needed.missing_block is not None:
+            self._executions.request(needed.missing_block, self._now)
+        if needed.look_again is not None:
+            self._wake_at(needed.look_again)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from .certificate import Certificate
 from .certificate_store import CertificateStore
 from .chain_view import ChainView
-from .effects import NO_FLOOR, BlockRef, Effect, EraContext, Halt
+from .effects import NO_FLOOR, VOTES_AT_ONCE, BlockRef, Effect, EraContext, Halt
 from .executions import Executions
 from .finality_record import FinalisedView, FinalityRecords
 from .leader import leader_index
@@ -41,6 +41,7 @@ class EngineState:
         self._halt: Halt | None = None
         self._level = 0
         self._boundary_certificate: Certificate | None = None
+        self._listens_until = VOTES_AT_ONCE
         self._chain: ChainView
         self._is_started = False
 
@@ -86,7 +87,13 @@ class EngineState:
         return self._halt is not None
 
     def _emit(self, effect: Effect) -> None:
-        self._effects.append(effect)
+        if self._halt is None or effect is self._halt:
+            self._effects.append(effect)
+
+    @property
+    def _is_listening(self) -> bool:
+        """Nothing new is signed yet: neighbours may still show that this key signs elsewhere."""
+        return self._now < self._listens_until
 
     @property
     def _is_closed(self) -> bool:

@@ -21,6 +21,14 @@ MOST_TRACED: Final = MAX_UNFINALISED + UNFINALISED_SLACK
 """Deepest block above F whose ancestors are fetched one by one; anything deeper is for sync."""
 
 
+UNWANTED_VIEWS: Final = 8
+"""Views after which the block of a proposal that no certificate names is forgotten, and the state after it with it.
+
+A certificate that comes later still has it fetched and executed again. Without a bound an outage of a day would keep
+one block and one state for each of its views.
+"""
+
+
 class Executions:
     """Orders to the executor and the block fetcher for one era."""
 
@@ -106,6 +114,12 @@ class Executions:
         for name in [name for name in blocks.requested if name not in blocks.wanted]:
             del blocks.requested[name]
             self._emit(CancelRequest(name))
+
+    def forget_unwanted(self, below: View) -> None:
+        """Blocks of views long left that no certificate names: their states may go."""
+        for block in self._chain.blocks.drop_unwanted(below):
+            if block.state in (BlockState.EXECUTING, BlockState.EXECUTED):
+                self._emit(AbandonExecution(block.ref.hash))
 
     def _naming(self, view: View) -> tuple[Certificate, ...]:
         return tuple(kept for kept in self._chain.certificates.of(view) if kept.kind is not Kind.NULLIFY)

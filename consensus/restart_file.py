@@ -111,7 +111,7 @@ def verify_restart_file(
 
 def encode_restart_file(file: RestartFile) -> bytes:
     """Canonical bytes `[previous, slot, height, block hash, members, signatures]`."""
-    signatures = [[index, signature] for index, signature in file.signatures]
+    signatures: list[cbor.Value] = [[index, signature] for index, signature in file.signatures]
     return cbor.encode([*file._signed_fields(), signatures])
 
 

@@ -30,7 +30,7 @@ LATE_FINALIZE: Final = 8
 BACKOFF_FREE_LEVELS: Final = 2
 """Failed views before timers stretch."""
 
-_THREE: Final = tuple(3**power for power in range(64))
+_THREE: Final[tuple[int, ...]] = tuple(3**power for power in range(64))
 """Powers of three: 1.5^p = 3^p / 2^p. The cap of any slot length down to a microsecond needs fewer."""
 
 _LEAST_CAP: Final = 20

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .authority import AuthoritySet
+from .certificate_store import CertificateStore
 from .evidence import Evidence, make_evidence
 from .statement import Kind, SignedStatement, Statement
 from .types import View
@@ -134,9 +135,10 @@ class VoteTable:
         for old in [key for key in self._views if key <= view]:
             del self._views[old]
 
-    def drop(self, view: View) -> None:
-        """Forget one view: it has a certificate and left the window."""
-        self._views.pop(view, None)
+    def drop_decided(self, below: View, certificates: CertificateStore) -> None:
+        """Forget views that left the window with a certificate."""
+        for old in [view for view in self._views if view < below and certificates.has_any(view)]:
+            del self._views[old]
 
     def views(self) -> tuple[View, ...]:
         """Views with votes, ascending."""

@@ -111,7 +111,10 @@ class WorkingChain:
         self._finalised = finalised
         self._finalised_root = state.root()
         self._vote_domain = VoteDomain(genesis_hash, restart_hash)
-        self._verified = verified
+        self.verified = verified
+        """Replaced once the pool is there; a miss only costs the check again."""
+        self.skipped: tuple[tuple[Hash32, str], ...] = ()
+        """Candidates that the last `build` passed over, with the error's name."""
         self._reload = reload
         self._rules = rules
         self._max_image_bytes = max_image_bytes
@@ -241,9 +244,9 @@ class WorkingChain:
         mark = self._state.begin()
         try:
             selection = self._rules(version).select(
-                self._state, context, candidates, certificate, evidence, self._verified
+                self._state, context, candidates, certificate, evidence, self.verified
             )
-            outcome, body = selection.outcome, selection.body
+            outcome, body, self.skipped = selection.outcome, selection.body, selection.skipped
             if len(encode_body(body)) > MAX_BODY_BYTES:
                 raise InvalidError(f"the body made is larger than {MAX_BODY_BYTES} bytes")
             header = Header(
@@ -312,7 +315,7 @@ class WorkingChain:
                 ),
                 block.body,
                 skip_signatures,
-                self._verified,
+                self.verified,
             )
             for field, given, found in (
                 ("results_root", header.results_root, merkle_root(outcome.results)),

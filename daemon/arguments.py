@@ -13,8 +13,8 @@ from typing import Any, Final, NoReturn
 
 from ..consensus.chain_spec_toml import parse_account
 from ..consensus.rules.interface import Event
-from ..consensus.rules.v1.calls.admin import order_named
 from ..consensus.rules.v1.calls.call import Argument, ArgumentKind, pack_u16
+from ..consensus.rules.v1.calls.orders import order_named
 from ..consensus.rules.v1.events import describe_event
 from ..consensus.ss58 import encode_address
 from ..consensus.types import U16_MAX, U64_MAX, InvalidError, YumadError

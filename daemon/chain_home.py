@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ..consensus.certificate import Certificate
 from ..consensus.chain_spec import ChainSpec, decode_chain_spec, genesis_hash_of_bytes
-from ..consensus.effects import BlockRef, EraContext, Restarted
+from ..consensus.effects import NO_FLOOR, VOTES_AT_ONCE, BlockRef, EraContext, Restarted
 from ..consensus.rules.registry import rules_for
-from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Slot, View, YumadError
+from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Micros, Slot, View, YumadError
 from ..consensus.working_chain import WorkingChain
-from ..storage.chain import ChainStore
-from ..storage.guard import VoteGuard
+from ..storage.chain import ChainStore, FinalisedPoint
+from ..storage.guard import Floor, VoteGuard
 from ..storage.home import ChainFolder, Home
+
+LAST_VIEW: Final = View((1 << 64) - 1)
+"""Above every view: views are u64."""
 
 
 class NoChainError(YumadError):
@@ -30,6 +34,18 @@ class OpenedChain:
     folder: ChainFolder
     store: ChainStore
     working: WorkingChain
+
+
+@dataclass(frozen=True, slots=True)
+class StandingPoint:
+    """Where an engine stands: the era being voted in and F as it counts there."""
+
+    context: EraContext
+    finalised: BlockRef
+    view: View
+    """F's view in the era; 0 at its opening block."""
+    finality: Certificate | None
+    """F's certificate in the era; None at its opening block."""
 
 
 def create_chain(home: Home, spec_bytes: bytes) -> Hash32:
@@ -93,45 +109,69 @@ def open_chain(folder: ChainFolder, genesis_hash: Hash32) -> OpenedChain:
 
 def finalised_ref(store: ChainStore) -> BlockRef:
     """F as the engine names it."""
-    point = store.finalised()
-    if point.header is None:
-        return BlockRef(store.genesis_hash, Height(0), Slot(0), ZERO_HASH)
-    return BlockRef.of(point.header, point.hash)
+    return _ref(store, store.finalised())
 
 
 def era_context(store: ChainStore, spec: ChainSpec) -> EraContext:
     """The era being voted in after F: the next one once its boundary is final."""
-    era = Era(spec.timing.era_of(store.finalised().height + 1))
+    return _context_after(store, spec, store.finalised())
+
+
+def standing_point(store: ChainStore, spec: ChainSpec) -> StandingPoint:
+    """F and the era after it, read from one look at the store: another thread may move F at any time."""
+    point = store.finalised()
+    context = _context_after(store, spec, point)
+    if point.hash == context.opening.hash:
+        return StandingPoint(context, context.opening, View(0), None)
+    return StandingPoint(context, _ref(store, point), point.view, point.certificate)
+
+
+def restart_event(
+    store: ChainStore, spec: ChainSpec, guard: VoteGuard | None, listens_until: Micros = VOTES_AT_ONCE
+) -> Restarted:
+    """What storage remembers, for the engine's first event (R7, R9-R11)."""
+    return remembered(store.genesis_hash, standing_point(store, spec), guard, listens_until)
+
+
+def remembered(
+    genesis_hash: Hash32, point: StandingPoint, guard: VoteGuard | None, listens_until: Micros = VOTES_AT_ONCE
+) -> Restarted:
+    """The event that makes an engine stand at `point` with everything the guard knows of its era."""
+    if guard is None:
+        return Restarted(point.context, point.finalised, point.view, point.finality, (), (), ())
+    contents = guard.load(genesis_hash, ZERO_HASH, point.context.era)
+    return Restarted(
+        point.context,
+        point.finalised,
+        point.view,
+        point.finality,
+        contents.certificates,
+        contents.own_statements,
+        tuple(block.header for block in contents.blocks if block.header.height > point.finalised.height),
+        vote_floor(guard.floor(genesis_hash, ZERO_HASH), point.context.era),
+        listens_until,
+    )
+
+
+def vote_floor(floor: Floor | None, era: Era) -> View:
+    """View of `era` at or below which the guard signs nothing: every view where its floor lies in a later era.
+
+    That is so where the chain folder was deleted to sync anew while the guard, as it must, stayed.
+    """
+    if floor is None or floor.era < era:
+        return NO_FLOOR
+    return floor.view if floor.era == era else LAST_VIEW
+
+
+def _context_after(store: ChainStore, spec: ChainSpec, point: FinalisedPoint) -> EraContext:
+    era = Era(spec.timing.era_of(point.height + 1))
     record = store.era_record(era)
     if record is None:
         raise InvalidError(f"the chain database has no record of era {era}", remedy="run `yumad verify`")
     return EraContext(era, record.authorities, record.opening)
 
 
-def finalised_in(store: ChainStore, context: EraContext) -> tuple[BlockRef, View, Certificate | None]:
-    """F with its view and certificate as they count in `context`; a fresh era starts at (0, opening)."""
-    point = store.finalised()
-    if point.hash == context.opening.hash:
-        return context.opening, View(0), None
-    return finalised_ref(store), point.view, point.certificate
-
-
-def restart_event(store: ChainStore, spec: ChainSpec, guard: VoteGuard | None) -> Restarted:
-    """What storage remembers, for the engine's first event (R7, R9-R11)."""
-    context = era_context(store, spec)
-    finalised, view, certificate = finalised_in(store, context)
-    if guard is None:
-        return Restarted(context, finalised, view, certificate, (), (), ())
-    contents = guard.load(store.genesis_hash, ZERO_HASH, context.era)
-    floor = guard.floor(store.genesis_hash, ZERO_HASH)
-    above = [block for block in contents.blocks if block.header.height > finalised.height]
-    return Restarted(
-        context,
-        finalised,
-        view,
-        certificate,
-        contents.certificates,
-        contents.own_statements,
-        tuple(block.header for block in above),
-        floor.view if floor is not None and floor.era == context.era else View(0),
-    )
+def _ref(store: ChainStore, point: FinalisedPoint) -> BlockRef:
+    if point.header is None:
+        return BlockRef(store.genesis_hash, Height(0), Slot(0), ZERO_HASH)
+    return BlockRef.of(point.header, point.hash)

@@ -136,6 +136,12 @@ def _from_text(name: str, text: str, default: Any) -> Any:
     return text
 
 
+def settings_of(config: Config) -> dict[str, Any]:
+    """Every setting by name, as plain JSON values."""
+    values = {name: getattr(config, name) for name in _settings()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
 def config_text(config: Config) -> str:
     """`config.toml` with every setting that is not at its default; what `yumad init` and `join` write."""
     lines = ["# yumad settings; flags and YUMAD_… environment variables override them"]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..consensus.signature_check import check_signatures
-from ..consensus.types import AuthorityKey, YumadError
+from ..consensus.types import ZERO_HASH, AuthorityKey, Hash32, YumadError
 from ..protocols.bootstrap import parse_bootstrap
 from ..storage.authority_key import list_authorities, read_authority_key
 from ..storage.chain import ChainStore
 from ..storage.guard import VoteGuard
-from ..storage.home import Home
+from ..storage.home import ChainFolder, Home
 from .chain_home import genesis_hash_of_folder, the_chain_of
 from .config import load_config
 
@@ -56,6 +56,8 @@ def _guarded(name: str, look: Callable[[Home], Iterator[str]], home: Home) -> Fi
         return Finding(name, True, "; ".join(look(home)) or "nothing to check")
     except YumadError as error:
         return Finding(name, False, error.message, error.remedy)
+    except OSError as error:
+        return Finding(name, False, str(error), "check owner and permissions of the path named")
 
 
 def _signatures(home: Home) -> Iterator[str]:
@@ -148,8 +150,33 @@ def _authority(home: Home) -> Iterator[str]:
                 "restore authority/ from a backup; without it the key abstains until a later era",
             )
         guard = VoteGuard.open(path, AuthorityKey(key.public_key))
-        guard.close()
+        try:
+            born = guard.born
+            seen = [s for chain in _chains(home) for s in guard.second_signer_statements(chain, ZERO_HASH)]
+        finally:
+            guard.close()
+        if seen:
+            last = seen[-1].statement
+            raise _Problem(
+                f"key {folder.name} was used by another process, or its guard is an old copy: {len(seen)} statements "
+                f"unknown here, the last a {last.kind.name.lower()} of era {last.era} view {last.view}",
+                "run a key in one place only; here it abstains until an era that opened after the discovery",
+            )
         yield f"key {folder.name} with its guard"
+        if born is not None:
+            when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(born // 1_000_000))
+            yield f"the guard was made anew at {when}: the key votes in eras opened after that"
+
+
+def _chains(home: Home) -> list[Hash32]:
+    """Genesis hashes of the chains in the home, the empty ones and the unreadable left out."""
+    found = []
+    for path in sorted(home.chains.glob("*")):
+        try:
+            found.append(genesis_hash_of_folder(ChainFolder(path)))
+        except YumadError:  # the chain check says so
+            continue
+    return found
 
 
 class _Problem(YumadError):

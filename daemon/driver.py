@@ -8,15 +8,15 @@ here ends the process: fail-stop is part of the safety argument (DESIGN decision
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import trio
 
 from ..consensus.authority import AuthoritySet
-from ..consensus.block import Block, Proposal, decode_body
-from ..consensus.certificate import Certificate
+from ..consensus.block import Block, Proposal
+from ..consensus.certificate import Certificate, encode_certificate
 from ..consensus.effects import (
     AbandonExecution,
     BehindFinality,
@@ -26,6 +26,7 @@ from ..consensus.effects import (
     BlockFailed,
     BlockRef,
     Build,
+    CancelRequest,
     CastVote,
     Effect,
     EraContext,
@@ -50,18 +51,18 @@ from ..consensus.effects import (
     ViewEntered,
 )
 from ..consensus.engine import Engine
-from ..consensus.evidence import Evidence
 from ..consensus.header import Header, block_hash
-from ..consensus.signature import KeyPair
-from ..consensus.statement import Kind, SignedStatement, VoteDomain, signing_digest
+from ..consensus.statement import Kind, SignedStatement
 from ..consensus.types import Era, Hash32, Height, InvalidError, View, YumadError
-from ..consensus.working_chain import FinalisedBlock, UnknownParentError
+from ..consensus.working_chain import UnknownParentError
 from ..protocols.interfaces import Clock
-from ..storage.guard import VoteGuard
 from .block_pool import BlockPool
+from .chain_home import StandingPoint
+from .consensus_network import Network
 from .evidence_pool import EvidencePool
-from .execution import ExecutionLane, Runner
+from .execution import Candidates, ExecutionLane
 from .finality import FinalityTimes
+from .guarded_key import GuardedKey
 from .logging import get_logger
 from .timers import Timers
 
@@ -80,43 +81,14 @@ class ConsensusHalted(YumadError):
     code = "halted"
 
 
-class Network(Protocol):
-    """What the driver sends; nothing here waits for a peer."""
-
-    def offer(self, item: SignedStatement | Certificate) -> None:
-        """Give a statement or certificate to the vote exchange."""
-
-    async def publish_proposal(self, proposal: Proposal) -> None:
-        """Gossip an own proposal."""
-
-    async def publish_finality(self, certificate: Certificate) -> None:
-        """Gossip the certificate of F."""
-
-    async def publish_evidence(self, evidence: Evidence) -> None:
-        """Gossip evidence."""
-
-    def fetch_block(self, wanted: Hash32) -> None:
-        """Fetch by hash in the background; the block comes back through `Driver.block_arrived`."""
-
-    def fetch_certificates(self, era: Era, views: Sequence[View]) -> None:
-        """Ask peers for certificates in the background; they come back as events."""
-
-    def sync_to(self, certificate: Certificate) -> None:
-        """The chain of this certificate's block is not here."""
-
-    def era_changed(self, context: EraContext) -> None:
-        """Votes of a new era are spoken from now on."""
-
-    def passed(self, certificate: Certificate, height: Height) -> None:
-        """The finalised point moved."""
-
-
 @dataclass(frozen=True, slots=True)
-class FinalReport:
-    """What became final, for the mempool, metrics and subscribers."""
+class _Execution:
+    """An `Execute` effect with the authority set of the era in which it was given."""
 
-    blocks: tuple[FinalisedBlock, ...]
-    certificate: Certificate
+    header: Header
+    hash: Hash32
+    must_succeed: bool
+    authorities: AuthoritySet
 
 
 class Driver:
@@ -128,45 +100,36 @@ class Driver:
         engine: Engine,
         first: Restarted,
         lane: ExecutionLane,
-        guard: VoteGuard | None,
-        guard_runner: Runner,
-        key: KeyPair | None,
-        domain: VoteDomain,
+        own_key: GuardedKey | None,
         clock: Clock,
-        candidates: Callable[[], Sequence[bytes]],
-        on_final: Callable[[FinalReport], None],
+        candidates: Candidates,
         times: FinalityTimes,
     ) -> None:
-        """`first` is what storage remembers: the engine has heard it when the driver is made, so it can be asked at once.
+        """`first` is what storage remembers; the engine hears it here, so it can be asked at once.
 
-        `guard` and `key` are None for a follower; `candidates` gives transactions for an own block, best first."""
+        `own_key` is None for a follower; `candidates` gives transactions for an own block."""
         self.engine = engine
         self.pool = BlockPool()
         self.times = times
         self.evidence = EvidencePool()
         self.entered: ViewEntered | None = None
         self._lane = lane
-        self._guard = guard
-        self._guard_runner = guard_runner
-        self._key = key
-        self._domain = domain
+        self._own_key = own_key
         self._clock = clock
         self._candidates = candidates
-        self._on_final = on_final
         self._timers = Timers()
         self._abandoned: OrderedDict[Hash32, None] = OrderedDict()
+        self._lacking: dict[Hash32, _Execution] = {}
+        """Ordered executions whose body the pool gave up: they go on once it is fetched again."""
+        self._listens_until = first.listens_until
+        self._synced: deque[Certificate] = deque()
+        """Certificates of the SyncAdvanced events that wait for the engine, in their order."""
         self._send, self._receive = trio.open_memory_channel[Event](INBOX)
         self._finalising, self._to_finalise = trio.open_memory_channel[Finalise](_FINALISING)
         self._log = get_logger("consensus")
-        self._context = first.context
         self._first_effects = engine.handle(first, clock.now())
         self._network: Network
         self._nursery: trio.Nursery
-
-    @property
-    def context(self) -> EraContext:
-        """The era being voted in."""
-        return self._context
 
     # --- input ------------------------------------------------------------------------------------------------------
 
@@ -177,6 +140,7 @@ class Driver:
     async def proposal_seen(self, proposal: Proposal) -> None:
         """A proposal passed R0."""
         self.pool.hold(proposal.block)
+        self._resume(proposal.block)
         self.times.proposed(proposal.signed.statement.block_hash, self._clock.now())
         await self.post(ProposalSeen(proposal.signed, proposal.block.header))
 
@@ -184,17 +148,22 @@ class Driver:
         """A block fetched by hash came, with a body that matches."""
         self.pool.pin(block)
         self.times.proposed(block.hash, self._clock.now())
+        self._resume(block)
         await self.post(BlockArrived(block.header))
 
+    def _resume(self, block: Block) -> None:
+        lacking = self._lacking.pop(block.hash, None)
+        if lacking is not None:
+            self.pool.pin_held(block.hash)
+            self._nursery.start_soon(self._execute, lacking)
+
     async def advance_by_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
-        """Sync made blocks final without the engine; `certificate` is the one that did."""
-        era_changed = event.context.era != self._context.era
-        self._context = event.context
-        self.pool.prune(event.finalised.height)
-        if era_changed:
-            self._network.era_changed(event.context)
-        await self._raise_floor(certificate, event.finalised.height)
-        self._network.passed(certificate, event.finalised.height)
+        """Sync made blocks final without the engine; `certificate` is the one that did.
+
+        Era and floor change only when the engine takes the event: until then it may vote where it stands, and the
+        guard must not have moved past it.
+        """
+        self._synced.append(certificate)
         await self.post(event)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
@@ -220,7 +189,53 @@ class Driver:
                 return await self._receive.receive()
 
     async def _handle(self, event: Event) -> None:
-        await self._apply_all(self.engine.handle(event, self._clock.now()))
+        match event:
+            case SyncAdvanced():
+                await self._take_sync(event, self._synced.popleft())
+            case EraOpened(context):
+                await self._open_era(StandingPoint(context, context.opening, View(0), None))
+            case _:
+                await self._apply_all(self.engine.handle(event, self._clock.now()))
+
+    async def _take_sync(self, event: SyncAdvanced, certificate: Certificate) -> None:
+        """The engine moves to the F that sync reached, and with it what stands beside it (R7, step 3)."""
+        if event.context.era > self.engine.era:
+            await self._open_era(StandingPoint(event.context, event.finalised, event.finalised_view, event.finality))
+        else:
+            await self._apply_all(self.engine.handle(event, self._clock.now()))
+        self._forget_through(event.finalised.height)
+        await self._raise_floor(certificate, event.finalised.height)
+        self._network.passed(certificate, event.finalised.height)
+
+    async def _open_era(self, point: StandingPoint) -> None:
+        """Enter the era of `point`, unless it was entered already.
+
+        What the guard knows of an era that this process never saw, because the chain folder was deleted or is an older
+        one, the engine hears again: a key never contradicts itself.
+        """
+        if point.context.era <= self.engine.era:
+            return
+        event: Event = SyncAdvanced(point.context, point.finalised, point.view, point.finality)
+        if self._own_key is not None:
+            known = await self._own_key.remembered(point, self._listens_until)
+            if known.own_statements or known.certificates or known.vote_floor:
+                event = known
+                await self._pin_guarded(self._own_key, known)
+        effects = self.engine.handle(event, self._clock.now())
+        self._network.era_changed(self.engine.context)
+        await self._apply_all(effects)
+
+    async def _pin_guarded(self, own_key: GuardedKey, known: Restarted) -> None:
+        """Have the bodies at hand that this key vouched for (R9)."""
+        for header in known.blocks:
+            block = await own_key.block(block_hash(header))
+            if block is not None:
+                self.pool.pin(block)
+
+    def _forget_through(self, height: Height) -> None:
+        self.pool.prune(height)
+        for name in [name for name, lacking in self._lacking.items() if lacking.header.height <= height]:
+            del self._lacking[name]
 
     async def _apply_all(self, effects: Sequence[Effect]) -> None:
         """Apply effects in order, and then those of the events that can be answered at once."""
@@ -244,25 +259,29 @@ class Driver:
             case OfferStatement(signed):
                 self._network.offer(signed)
             case PersistCertificate(certificate):
-                await self._store_certificate(certificate)
+                if self._own_key is not None:
+                    await self._own_key.store_certificate(certificate)
                 self._network.offer(certificate)
             case Execute(header, must_succeed):
                 wanted = block_hash(header)
                 self._abandoned.pop(wanted, None)
                 self.pool.pin_held(wanted)
-                self._nursery.start_soon(self._execute, header, wanted, must_succeed)
+                execution = _Execution(header, wanted, must_succeed, self.engine.context.authorities)
+                self._nursery.start_soon(self._execute, execution)
             case AbandonExecution(unwanted):
                 self._abandoned[unwanted] = None
                 if len(self._abandoned) > _ABANDONED:
                     self._abandoned.popitem(last=False)
             case Build():
-                self._nursery.start_soon(self._build, effect)
+                self._nursery.start_soon(self._build, effect, self.engine.context)
             case RequestBlock(wanted):
                 block = self.pool.get(wanted)
                 if block is not None:
                     self.pool.pin_held(wanted)
                     return BlockArrived(block.header)
                 self._network.fetch_block(wanted)
+            case CancelRequest(unwanted):
+                self._network.drop_fetch(unwanted)
             case RequestCertificates(era, views):
                 self._network.fetch_certificates(era, views)
             case Finalise():
@@ -277,78 +296,66 @@ class Driver:
             case BehindFinality(certificate):
                 self._network.sync_to(certificate)
             case Halt(reason, certificates):
-                shown = "".join(f"\n  {certificate}" for certificate in certificates)
+                for certificate in certificates:  # whole, since two that contradict each other are proof
+                    self._log.error("certificate at the halt", bytes=encode_certificate(certificate).hex())
                 raise ConsensusHalted(
-                    f"consensus stopped: {reason}{shown}",
+                    f"consensus stopped: {reason} ({'; '.join(map(_in_words, certificates)) or 'no certificate'})",
                     remedy="keep this home as it is and compare `yumad verify` with other peers",
                 )
         return None
 
-    async def _cast(self, effect: CastVote) -> Event:
-        key, guard = self._key, self._guard
-        assert key is not None and guard is not None, "the engine of a follower cast a vote"
-        index = self._context.authorities.index_of(key.public_key)
+    async def _cast(self, effect: CastVote) -> Event | None:
+        own_key = self._own_key
+        assert own_key is not None, "the engine of a follower cast a vote"
+        index = self.engine.context.authorities.index_of(own_key.public_key)
         assert index is not None, "the engine voted with a key outside the set"
         block = None if effect.body_hash is None else self.pool.get(effect.body_hash)
-        signed = SignedStatement(effect.statement, index, key.sign(signing_digest(self._domain, effect.statement)))
-        genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-        await self._guard_runner.run(lambda: guard.record_vote(genesis_hash, restart_hash, signed, block))
+        signed = await own_key.sign(effect.statement, index, block)
+        if signed is None:
+            return None  # below the guard's floor: to the engine the vote counts as cast
         self._network.offer(signed)
         if effect.statement.kind is Kind.PROPOSE and block is not None:
             self.times.proposed(effect.statement.block_hash, self._clock.now())
             self._nursery.start_soon(self._network.publish_proposal, Proposal(signed, block))
         return StatementSeen(signed)
 
-    async def _store_certificate(self, certificate: Certificate) -> None:
-        guard = self._guard
-        if guard is not None:
-            genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-            await self._guard_runner.run(lambda: guard.store_certificate(genesis_hash, restart_hash, certificate))
-
     async def _raise_floor(self, certificate: Certificate, height: Height) -> None:
-        guard, statement = self._guard, certificate.statement
-        if guard is not None:
-            genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-            await self._guard_runner.run(
-                lambda: guard.raise_floor(
-                    genesis_hash, restart_hash, statement.era, statement.view, finalised_height=height
-                )
-            )
+        if self._own_key is not None:
+            await self._own_key.raise_floor(certificate, height)
 
     async def _second_signer(self, signed: SignedStatement) -> None:
-        guard = self._guard
-        if guard is None:
-            return
-        era, now = self._context.era, self._clock.now()
-        genesis_hash, restart_hash = self._domain.genesis_hash, self._domain.restart_hash
-        proof = await self._guard_runner.run(
-            lambda: guard.record_second_signer(genesis_hash, restart_hash, era, signed, now)
-        )
-        if proof:
+        own_key = self._own_key
+        if own_key is not None and await own_key.judge_foreign(self.engine.era, signed, self._clock.now()):
             self._log.error(
                 "another process signs with this authority key; abstaining until a later era",
-                era=era,
+                era=self.engine.era,
                 view=signed.statement.view,
             )
 
     # --- beside the loop --------------------------------------------------------------------------------------------
 
-    async def _execute(self, header: Header, wanted: Hash32, must_succeed: bool) -> None:
-        block = self.pool.get(wanted)
-        if block is None or self._abandoned.pop(wanted, self) is None:
+    async def _execute(self, order: _Execution) -> None:
+        """Execute and tell the engine; nothing is said when F has passed the height or the engine changed its mind."""
+        block = self.pool.get(order.hash)
+        if block is None:
+            self._lacking[order.hash] = order
+            self._network.fetch_block(order.hash)
             return
         try:
-            await self._lane.execute(block, self._set_of(header))
+            outcome = await self._lane.execute(
+                block, order.authorities, is_wanted=lambda: order.hash not in self._abandoned
+            )
         except UnknownParentError as error:  # says nothing about the block: its branch was dropped meanwhile
-            await self._failed(wanted, ExecutionFailure.RAISED, error.message, must_succeed=False)
+            await self._failed(order.hash, ExecutionFailure.RAISED, error.message, must_succeed=False)
         except InvalidError as error:
-            await self._failed(wanted, ExecutionFailure.REJECTED, error.message, must_succeed)
+            await self._failed(order.hash, ExecutionFailure.REJECTED, error.message, order.must_succeed)
         except YumadError:
             raise
         except Exception as error:  # our own code failed on outside data: "cannot check" (R3)
-            await self._failed(wanted, ExecutionFailure.RAISED, repr(error), must_succeed)
+            await self._failed(order.hash, ExecutionFailure.RAISED, repr(error), order.must_succeed)
         else:
-            await self.post(BlockExecuted(wanted))
+            if outcome is not None:
+                await self.post(BlockExecuted(order.hash))
 
     async def _failed(self, failed: Hash32, failure: ExecutionFailure, reason: str, must_succeed: bool) -> None:
         if must_succeed:
@@ -359,14 +366,9 @@ class Driver:
         self._log.warning("block refused", block=failed.hex()[:16], failure=failure.value, reason=reason)
         await self.post(BlockFailed(failed, failure, reason))
 
-    def _set_of(self, header: Header) -> AuthoritySet:
-        if header.era != self._context.era:
-            raise InvalidError(f"block of era {header.era} while era {self._context.era} runs")
-        return self._context.authorities
-
-    async def _build(self, effect: Build) -> None:
-        context, key = self._context, self._key
-        index = None if key is None else context.authorities.index_of(key.public_key)
+    async def _build(self, effect: Build, context: EraContext) -> None:
+        own_key = self._own_key
+        index = None if own_key is None else context.authorities.index_of(own_key.public_key)
         if index is None:
             return
         try:
@@ -382,6 +384,11 @@ class Driver:
             )
         except InvalidError as error:  # the tip moved while the lane was busy: the view ends by its timer
             self._log.warning("no block built", view=effect.view, reason=error.message)
+            return
+        except YumadError:
+            raise
+        except Exception as error:  # our own code failed on what peers sent: the view ends by its timer (R3)
+            self._log.error("building a block failed", view=effect.view, reason=repr(error))
             return
         self.pool.pin(made.block)
         await self.post(BlockBuilt(effect.view, made.block.header))
@@ -404,14 +411,17 @@ class Driver:
             last, certificate = done[-1], effect.certificate
             self.times.finalised([block.hash for block in done], self._clock.now())
             await self._raise_floor(certificate, last.header.height)
-            self.pool.prune(last.header.height)
-            for block in done:
-                self.evidence.drop(decode_body(block.body).evidence, last.header.era - 2)
+            self._forget_through(last.header.height)
             self._network.passed(certificate, last.header.height)
-            self._on_final(FinalReport(done, certificate))
             self._nursery.start_soon(self._network.publish_finality, certificate)
             if last.outcome.next_authorities is not None:
                 opening = BlockRef.of(last.header, last.hash)
-                self._context = EraContext(Era(last.header.era + 1), last.outcome.next_authorities, opening)
-                self._network.era_changed(self._context)
-                await self.post(EraOpened(self._context))
+                following = EraContext(Era(last.header.era + 1), last.outcome.next_authorities, opening)
+                await self.post(EraOpened(following))
+
+
+def _in_words(certificate: Certificate) -> str:
+    statement = certificate.statement
+    named = "" if statement.kind is Kind.NULLIFY else f" of block {statement.block_hash.hex()[:16]}"
+    signers = ", ".join(map(str, certificate.signers))
+    return f"{statement.kind.name.lower()} certificate{named}, era {statement.era} view {statement.view}, by {signers}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from ..consensus.block import MAX_EVIDENCE_PER_BLOCK
 from ..consensus.evidence import Evidence
 from ..consensus.types import Era
 
@@ -27,11 +27,11 @@ class EvidencePool:
         return True
 
     def for_block(self) -> tuple[Evidence, ...]:
-        """What a body may carry next, oldest era first; the rules skip what is already punished."""
-        return tuple(self._held[key] for key in sorted(self._held))[:MAX_EVIDENCE_PER_BLOCK]
+        """All of it, oldest era first: the rules take as many as a body may carry and skip what is covered already."""
+        return tuple(self._held[key] for key in sorted(self._held))
 
-    def drop(self, included: tuple[Evidence, ...], oldest_era: int) -> None:
-        """Forget what a final block included and what is too old to punish."""
+    def drop(self, included: Sequence[Evidence], oldest_era: int) -> None:
+        """Forget what a final block included, and what is of an era before `oldest_era`: too old to punish."""
         for evidence in included:
             self._held.pop((evidence.first.statement.era, evidence.first.index), None)
         for key in [key for key in self._held if key[0] < oldest_era]:

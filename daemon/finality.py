@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..consensus.types import Hash32, Micros
@@ -20,6 +20,8 @@ class FinalityTimes:
     def __init__(self) -> None:
         self._seen: OrderedDict[Hash32, Micros] = OrderedDict()
         self._samples: deque[int] = deque(maxlen=_SAMPLES)
+        self.observer: Callable[[float], None] | None = None
+        """Hears each time in seconds."""
 
     def proposed(self, block_hash: Hash32, now: Micros) -> None:
         """The proposal was received or sealed; only the first time counts."""
@@ -33,6 +35,8 @@ class FinalityTimes:
             seen = self._seen.pop(block_hash, None)
             if seen is not None:
                 self._samples.append(max(0, now - seen))
+                if self.observer is not None:
+                    self.observer(self._samples[-1] / 1_000_000)
 
     def percentile(self, percent: int) -> float | None:
         """Milliseconds below which `percent` % of the samples lie; None without samples."""

@@ -32,6 +32,7 @@ from ..storage.keystore import Keystore
 from .chain_home import create_chain
 from .clock import SystemClock
 from .config import Config, ConfigError, config_text, load_config
+from .first_cause import first_cause
 from .spec_file import encode_authority_record, read_spec_file, write_file
 
 DIAL_TRIES: Final = 5
@@ -104,7 +105,8 @@ def remember_bootstrap(home: Home, joined: list[str]) -> None:
     config = load_config(home.path, {}, {})
     known = tuple(dict.fromkeys((*joined, *config.bootstrap)))
     if known != config.bootstrap:
-        home.config_file.write_text(config_text(replace(config, bootstrap=known)), "utf-8")
+        text = config_text(replace(config, bootstrap=known))
+        write_file(home.config_file, text.encode(), overwrite=True)
 
 
 def ensure_chain(home: Home, bootstrap: Bootstrap, on_progress: Callable[[str, int, int], None]) -> None:
@@ -116,6 +118,8 @@ def ensure_chain(home: Home, bootstrap: Bootstrap, on_progress: Callable[[str, i
     lock = home.lock()
     try:
         create_chain(home, trio.run(_fetch, bootstrap, on_progress))
+    except BaseExceptionGroup as group:  # from the network's nursery; one sentence is enough for a person
+        raise first_cause(group) from group
     finally:
         lock.release()
 

@@ -21,6 +21,7 @@ FAMILIES: Final = (
     "chain",
     "subnet",
     "genesis",
+    "settings",
     "verify",
     "research",
 )

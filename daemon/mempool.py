@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import Any, Final
 
-from ..consensus.block import MAX_TRANSACTION_BYTES
+from ..consensus.block import MAX_BODY_BYTES, MAX_TRANSACTION_BYTES
 from ..consensus.chain_spec import ChainSpec
 from ..consensus.rules.v1.calls.call import Call, decode_arguments
 from ..consensus.rules.v1.calls.table import call_numbered
@@ -345,6 +345,10 @@ class Mempool:
             for signer in list(self._signers):
                 self._review(signer)
             return back
+
+    def best(self) -> list[bytes]:
+        """Candidates for a whole block."""
+        return self.candidates(MAX_BODY_BYTES)
 
     def note_skipped(self, skipped: Iterable[tuple[Hash32, str]]) -> None:
         """The builder of an own block passed these over, with the error's name."""

@@ -48,12 +48,7 @@ class Metrics:
     def __init__(self, sample: Callable[[], PeerSample]) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_PeerCollector(sample))
-        self._finality = Histogram(
-            "yumad_finality_seconds",
-            "From own receipt or sealing of a proposal to its block being final and stored.",
-            buckets=FINALITY_BUCKETS,
-            registry=self._registry,
-        )
+        self._finality: Histogram | None = None
         self._flush = Histogram(
             "yumad_flush_seconds",
             "Durable commits by file: guard or store.",
@@ -64,6 +59,13 @@ class Metrics:
 
     def observe_finality(self, seconds: float) -> None:
         """One block became final."""
+        if self._finality is None:  # no series of zeros on a peer that never saw a proposal
+            self._finality = Histogram(
+                "yumad_finality_seconds",
+                "From own receipt or sealing of a proposal to its block being final and stored.",
+                buckets=FINALITY_BUCKETS,
+                registry=self._registry,
+            )
         self._finality.observe(seconds)
 
     def observe_flush(self, file: str, seconds: float) -> None:
@@ -177,4 +179,6 @@ def peer_sample(peer: Peer) -> PeerSample:
 
 async def serve_metrics(address: str, peer: Peer, *, task_status: TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
     """Serve a peer's metrics at `host:port` until cancelled. Raises MetricsError when it cannot listen."""
-    await serve_exposition(address, Metrics(lambda: peer_sample(peer)).exposition, task_status=task_status)
+    metrics = Metrics(lambda: peer_sample(peer))
+    peer.times.observer, peer.flushes.observer = metrics.observe_finality, metrics.observe_flush
+    await serve_exposition(address, metrics.exposition, task_status=task_status)

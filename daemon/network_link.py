@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -23,8 +23,14 @@ from ..protocols.sync.follow import BlockFetcher, fetch_certificates
 from ..protocols.transport import PeerId, Transport
 from .driver import Driver
 
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus
+
 MAX_ASKS: Final = 4
 """Certificate requests in flight; the engine asks again while it lacks something."""
+
+ASKED_PEERS: Final = 4
+"""Peers asked for one set of certificates, one after the other: a silent one costs its timeout."""
 
 
 class NetworkLink:
@@ -46,6 +52,7 @@ class NetworkLink:
         self._client = client
         self._penalties = penalties
         self._view = view
+        self._rng = rng
         self._sync_wanted = sync_wanted
         self._fetcher = BlockFetcher(client, transport.connected, self._block_fetched, penalties, rng)
         self._asks = 0
@@ -55,10 +62,15 @@ class NetworkLink:
         self._nursery: trio.Nursery
 
     def connect(self, driver: Driver) -> None:
-        """Feed this driver from now on: one that starts voting replaces the one that listened."""
+        """Feed this driver; before anything runs."""
         self._driver = driver
 
-    async def run(self, take_transaction: Callable[[ReceivedTransaction], Awaitable[None]]) -> None:
+    async def run(
+        self,
+        take_transaction: Callable[[ReceivedTransaction], Awaitable[None]],
+        *,
+        task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Feed the driver from gossip and exchange until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -68,6 +80,7 @@ class NetworkLink:
             nursery.start_soon(self._take_proposals)
             nursery.start_soon(self._take_certificates)
             nursery.start_soon(self._take_evidence)
+            task_status.started()
             while True:
                 await take_transaction(await self._gossip.validators.transactions.get())
 
@@ -78,9 +91,10 @@ class NetworkLink:
 
     async def _take_proposals(self) -> None:
         while True:
-            received = await self._gossip.validators.proposals.get()
-            self._fetcher.drop(received.proposal.signed.statement.block_hash)
-            await self._driver.proposal_seen(received.proposal)
+            proposal = (await self._gossip.validators.proposals.get()).proposal
+            self._fetcher.drop(proposal.signed.statement.block_hash)
+            await self._driver.proposal_seen(proposal)
+            self.exchange.offer(proposal.signed)  # whom gossip missed learns of it here and pulls the block
 
     async def _take_certificates(self) -> None:
         while True:
@@ -115,6 +129,10 @@ class NetworkLink:
         """Fetch by hash in the background."""
         self._fetcher.want(wanted)
 
+    def drop_fetch(self, unwanted: Hash32) -> None:
+        """The engine no longer needs a block that it asked for."""
+        self._fetcher.drop(unwanted)
+
     def fetch_certificates(self, era: Era, views: Sequence[View]) -> None:
         """Ask peers for certificates in the background."""
         if self._asks < MAX_ASKS:
@@ -126,8 +144,10 @@ class NetworkLink:
         self._sync_wanted()
 
     def era_changed(self, context: EraContext) -> None:
-        """Votes of a new era are spoken from now on."""
+        """Votes of a new era are spoken from now on; blocks wanted in the last one are forgotten."""
         self.exchange.prune()
+        for unwanted in self._fetcher.wanted():
+            self._fetcher.drop(unwanted)
 
     def passed(self, certificate: Certificate, height: Height) -> None:
         """The finalised point moved: what is still being fetched below it is no longer wanted."""
@@ -137,8 +157,13 @@ class NetworkLink:
     async def _ask_certificates(self, era: Era, views: tuple[View, ...]) -> None:
         try:
             for certificate in await fetch_certificates(
-                self._client, self._transport.connected(), self._view, self._penalties, era, views
+                self._client, self._some_peers(), self._view, self._penalties, era, views
             ):
                 await self._driver.post(CertificateSeen(certificate))
         finally:
             self._asks -= 1
+
+    def _some_peers(self) -> list[PeerId]:
+        """A few connected peers at random, so that nobody's id puts it first."""
+        peers = list(self._transport.connected())
+        return [peers.pop(self._rng.randrange(0, len(peers))) for _ in range(min(ASKED_PEERS, len(peers)))]

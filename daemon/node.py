@@ -8,25 +8,26 @@ ends the nursery and with it the process (decision 14).
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from .. import __version__
 from ..consensus.authority import AuthoritySet
-from ..consensus.block import Block, decode_body
+from ..consensus.block import decode_body
 from ..consensus.certificate import Certificate
-from ..consensus.effects import SyncAdvanced
 from ..consensus.engine import Engine
-from ..consensus.rules.interface import TransactionOutcome
+from ..consensus.evidence import Evidence
+from ..consensus.rules.interface import BlockContext
 from ..consensus.signature import KeyPair
-from ..consensus.statement import SignedStatement, VoteDomain
+from ..consensus.state.state import State
+from ..consensus.statement import VoteDomain
 from ..consensus.transaction import TransactionDomain, fork_digest
-from ..consensus.types import AuthorityKey, Era, Height
+from ..consensus.types import AuthorityKey, Era, Height, Micros
 from ..consensus.vote_guard import may_sign
+from ..protocols.bootstrap import Anchor
 from ..protocols.chain_services import ChainServices
 from ..protocols.exchange import DEV_EXCHANGE_TICK, EXCHANGE_TICK, Exchange
 from ..protocols.gossip import Gossip
@@ -39,23 +40,26 @@ from ..protocols.peer_records import PeerBook
 from ..protocols.penalties import LedgerEnforcer
 from ..protocols.request_server import RequestServer
 from ..protocols.requests import RequestClient
-from ..protocols.sync.catch_up import CatchUp
-from ..protocols.sync.proven_sets import Span
-from ..protocols.sync.range import RangeFailed
 from ..protocols.sync.sync_peers import SyncPeers
-from ..protocols.transport import PeerId, Transport
+from ..protocols.transport import Transport
 from ..storage.authority_key import Authority
 from ..storage.index import IndexStore
 from ..storage.peers import PeerStore
-from .chain_home import OpenedChain, era_context, finalised_in, restart_event
+from .admission import Admission, Verdict
+from .chain_home import OpenedChain, era_context, restart_event
 from .chain_reader import ServedChain
+from .chain_sync import ChainSync
 from .consensus_view import RunningConsensus
-from .driver import Driver, FinalReport
-from .execution import ExecutionLane, Runner
+from .driver import Driver
+from .execution import ExecutionLane, Flushes, Runner
+from .final_reports import FinalReport, FinalReports
 from .finality import FinalityTimes
+from .guarded_key import GuardedKey
 from .logging import get_logger
 from .mempool import Mempool
 from .network_link import NetworkLink
+from .outcomes import RecentOutcomes
+from .own_transactions import OwnTransactions
 from .peer_service import PeerService
 from .pool_state import StatePoolState, following_context
 from .transaction_index import catch_up_index, index_blocks
@@ -66,13 +70,11 @@ if TYPE_CHECKING:
 LISTEN_SLOTS: Final = 2
 """Slots an authority that has signed before listens for a second signer of its key (CHAIN 1.3)."""
 
-SYNC_RETRY: Final = 2.0
-"""Seconds between looks at whether others are ahead, and after a failed round."""
+LEAST_LISTENING: Final = 3_000_000
+"""Microseconds it listens at least: neighbours are dialled and an exchange is opened before there is a word to hear."""
 
-_REPORTS: Final = 256
-
-REMEMBERED_RESULTS: Final = 20_000
-"""Outcomes kept in memory for `tx show`: hours of a busy chain in about 10 MB."""
+QUOTA_SLOT: Final = 12_000_000
+"""Slot length in microseconds for which the request quotas of CHAIN 2.1 are meant; faster chains serve more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +95,12 @@ class PeerSettings:
     bootstrap: tuple[str, ...] = ()
     """Multiaddresses with `/p2p/`, kept connected."""
     announce: tuple[str, ...] = ()
+    trusted: tuple[Anchor, ...] = ()
+    """Blocks that the chain must contain: what the operator vouches for beside the genesis."""
     hotkey: KeyPair | None = None
     """Signs the heartbeats of the authority."""
     listen_first: bool = True
     """False only where nobody else can hold the key: tests that own the whole world."""
-
-
-@dataclass(slots=True)
-class SyncState:
-    """Where a running catch-up stands, for status and progress."""
-
-    target: Height | None = None
-    wanted: trio.Event = field(default_factory=trio.Event)
 
 
 class Peer:
@@ -121,6 +117,7 @@ class Peer:
         peer_store: PeerStore | None = None,
         index: IndexStore | None = None,
         ledger: PeerLedger | None = None,
+        own_transactions: OwnTransactions | None = None,
     ) -> None:
         self.opened = opened
         self.settings = settings
@@ -128,22 +125,26 @@ class Peer:
         self.transport = transport
         self.clock = surroundings.clock
         self.started = surroundings.clock.now()
+        self.listens_until = Micros(0)
+        """Until then the own authority key only listens for a second signer (CHAIN 1.3)."""
         self.epochs_run = 0
-        self.results: OrderedDict[tuple[Height, int], TransactionOutcome] = OrderedDict()
-        """Outcomes of the newest final transactions by (height, position); older ones are re-executed to be known."""
+        self.outcomes = RecentOutcomes()
         self.times = FinalityTimes()
-        self.sync = SyncState()
         self.index = index
-        self.is_voting = False
+        self._own_transactions = own_transactions
         self._surroundings = surroundings
         self._log = get_logger("peer")
         spec, store = opened.spec, opened.store
         self.vote_domain = VoteDomain(opened.genesis_hash)
         self.digest = fork_digest(opened.genesis_hash, spec.rules_version, self.vote_domain.restart_hash)
         self.transaction_domain = TransactionDomain(opened.genesis_hash, self.digest)
-        self.pool_state = StatePoolState()
+        self._following: BlockContext | None = None
+        self.pool_state = StatePoolState(self._ground)
         self.mempool = Mempool(self.transaction_domain, spec, self.pool_state)
-        self.lane = ExecutionLane(opened.working, store, surroundings.lane_runner)
+        opened.working.verified = self.mempool.is_verified
+        self.flushes = Flushes()
+        self._reports = FinalReports()
+        self.lane = ExecutionLane(opened.working, store, surroundings.lane_runner, self._reports, self.flushes)
         self.view = RunningConsensus(
             spec.timing,
             self.vote_domain,
@@ -158,19 +159,19 @@ class Peer:
         self.validators = Validators(self.view, self.clock, self.enforcer, gate=self.mempool)
         self.gossip = Gossip(transport, names, self.validators, self.requests, self.enforcer, digest=self.digest)
         self.link = NetworkLink(
-            transport, self.gossip, self.requests, self.enforcer, self.view, surroundings.rng, self._want_sync
+            transport, self.gossip, self.requests, self.enforcer, self.view, surroundings.rng, lambda: self.sync.want()
         )
-        self.driver = self._make_driver(voting=authority is not None and not self._must_listen())
+        self.driver = self._make_driver()
         self.exchange = Exchange(
             transport,
             names,
             self.view,
-            self._deliver,
+            self.link.deliver,
             self.enforcer,
             surroundings.rng,
             digest=self.digest,
             tick=DEV_EXCHANGE_TICK if spec.profile == "dev" else EXCHANGE_TICK,
-            behind=lambda peer, era: self._want_sync(),
+            behind=lambda peer, era: self.sync.want(),
         )
         self.link.exchange = self.exchange
         self.book = PeerBook(opened.genesis_hash)
@@ -188,19 +189,19 @@ class Peer:
             sync_peers,
             settings.announce,
         )
-        self._catch_up = CatchUp(
+        self.sync = ChainSync(
+            opened,
+            self.lane,
+            self.driver,
+            self.vote_domain,
             self.requests,
+            self.peers,
             sync_peers,
-            self,
-            spec.timing,
-            self._sync_start,
             self.own_status,
-            on_progress=lambda progress: self.on_sync_progress(progress.stage.value, progress.done, progress.total),
+            settings.trusted,
         )
-        self.on_sync_progress: Callable[[str, int, int], None] = lambda stage, done, total: None
         self.on_final: list[Callable[[FinalReport], None]] = []
         """Told of every finalisation, after mempool and index have taken it; must not raise or block."""
-        self._reports, self._to_digest = trio.open_memory_channel[FinalReport](_REPORTS)
         self.served = ServedChain(store, lambda: self.driver.engine, lambda: self.driver.pool, self.mempool.get)
         self.request_server = RequestServer(
             transport,
@@ -215,6 +216,7 @@ class Peer:
                 surroundings.rng,
             ).services(),
             self.enforcer,
+            pace=max(1, QUOTA_SLOT // spec.slot_length),
         )
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ class Peer:
         self.request_server.register()
         self.exchange.register()
         self.gossip.subscribe()
-        await self._stand_pool_on_final()
+        await self.lane.run(self._fill_pool)
         index = self.index
         if index is not None:
             await self.lane.run(lambda: catch_up_index(index, self.opened.store, self.transaction_domain))
@@ -233,22 +235,12 @@ class Peer:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.transport.run)
             nursery.start_soon(self.peers.run)
-            nursery.start_soon(self.link.run, self._take_transaction)
+            await nursery.start(self.link.run, self._take_transaction)
             nursery.start_soon(self._digest_reports)
-            nursery.start_soon(self._keep_synced)
+            nursery.start_soon(self.sync.run)
             nursery.start_soon(self._reoffer_own_transactions)
             task_status.started()
-            await self._drive()
-
-    async def _drive(self) -> None:
-        """Listen first where somebody else might hold the key, then vote (CHAIN 1.3, second signer)."""
-        if self.authority is not None and not self.is_voting:
-            seconds = LISTEN_SLOTS * self.opened.spec.slot_length / 1_000_000
-            self._log.info("listening for a second signer", seconds=seconds)
-            with trio.move_on_after(seconds):
-                await self.driver.run(self.link)
-            self.driver = self._make_driver(voting=True)
-        await self.driver.run(self.link)
+            await self.driver.run(self.link)
 
     def _must_listen(self) -> bool:
         """Whether this key has signed before: a copy of it may be at work elsewhere."""
@@ -256,64 +248,73 @@ class Peer:
         if authority is None or not self.settings.listen_first:
             return False
         genesis_hash, restart_hash = self.opened.genesis_hash, self.vote_domain.restart_hash
-        if authority.guard.floor(genesis_hash, restart_hash) is None:
-            return False
         context = era_context(self.opened.store, self.opened.spec)
-        return len(context.authorities.members) > 1
+        has_signed = (
+            authority.guard.floor(genesis_hash, restart_hash) is not None
+            or authority.guard.load(genesis_hash, restart_hash, context.era).own_statements != ()
+        )
+        return has_signed and len(context.authorities.members) > 1
 
-    def _make_driver(self, *, voting: bool) -> Driver:
-        authority = self.authority if voting else None
+    def _make_driver(self) -> Driver:
+        authority = self.authority
         timing = self.opened.spec.timing
         engine = Engine(
             timing,
             None if authority is None else AuthorityKey(authority.key.public_key),
             lambda context: authority is not None and not may_sign(authority.guard.born, context.opening.slot, timing),
         )
-        guard = None if self.authority is None else self.authority.guard
+        guard = None if authority is None else authority.guard
         first = restart_event(self.opened.store, self.opened.spec, guard)
+        if self._must_listen():
+            duration = max(LISTEN_SLOTS * timing.slot_length, LEAST_LISTENING)
+            self._log.info("listening for a second signer before voting", seconds=duration / 1_000_000)
+            self.listens_until = Micros(self.clock.now() + duration)
+            first = replace(first, listens_until=self.listens_until)
+        own_key = None
+        if authority is not None:
+            runner = self._surroundings.guard_runner
+            own_key = GuardedKey(authority.key, authority.guard, self.vote_domain, runner, self.flushes)
         driver = Driver(
             engine=engine,
             first=first,
             lane=self.lane,
-            guard=None if authority is None else authority.guard,
-            guard_runner=self._surroundings.guard_runner,
-            key=None if authority is None else authority.key,
-            domain=self.vote_domain,
+            own_key=own_key,
             clock=self.clock,
-            candidates=self._candidates,
-            on_final=self._on_final,
+            candidates=self.mempool,
             times=self.times,
         )
         if guard is not None:
             for block in guard.load(self.opened.genesis_hash, self.vote_domain.restart_hash, first.context.era).blocks:
                 driver.pool.pin(block)
-        self.is_voting = voting
         self.view.attach(engine)
         self.link.connect(driver)
         return driver
 
-    async def _deliver(self, items: Sequence[SignedStatement | Certificate], peer: PeerId) -> None:
-        """Verified items of the vote exchange; while listening, own statements among them are shown to the guard."""
-        authority = self.authority
-        if authority is not None and not self.is_voting:
-            own = self.driver.context.authorities.index_of(authority.key.public_key)
-            for item in items:
-                if isinstance(item, SignedStatement) and item.index == own:
-                    await self._judge_own_statement(authority, item)
-        await self.link.deliver(items, peer)
-
-    async def _judge_own_statement(self, authority: Authority, signed: SignedStatement) -> None:
-        era, now = self.driver.context.era, self.clock.now()
-        genesis_hash, restart_hash = self.opened.genesis_hash, self.vote_domain.restart_hash
-        if await self._surroundings.guard_runner.run(
-            lambda: authority.guard.record_second_signer(genesis_hash, restart_hash, era, signed, now)
-        ):
-            self._log.error("another process signs with this authority key, or its guard is an old copy", era=era)
-
     # --- transactions -----------------------------------------------------------------------------------------------
 
-    def _candidates(self) -> Sequence[bytes]:
-        return self.mempool.candidates(512 * 1024)
+    def _fill_pool(self) -> None:
+        """Inside the lane: stand on F and take in again what was submitted here before the last end."""
+        self.pool_state.refresh()
+        if self._own_transactions is not None:
+            for data in self._own_transactions.load():
+                self.mempool.admit(data, own=True)
+
+    async def submit(self, data: bytes) -> Admission:
+        """Take in a transaction of this machine; one that enters is kept over a restart and gossiped until it is in."""
+
+        def work() -> Admission:
+            admission = self.mempool.admit(data, own=True)
+            self._keep_own_transactions()
+            return admission
+
+        admission = await self.lane.run(work)
+        if admission.verdict is Verdict.ACCEPT:
+            self.gossip.offer_transaction(data)
+        return admission
+
+    def _keep_own_transactions(self) -> None:
+        if self._own_transactions is not None:
+            self._own_transactions.save(self.mempool.own())
 
     async def _take_transaction(self, received: ReceivedTransaction) -> None:
         domain = self.transaction_domain
@@ -326,90 +327,46 @@ class Peer:
             for data in self.mempool.own():
                 self.gossip.offer_transaction(data)
 
-    async def _stand_pool_on_final(self) -> None:
-        spec, store = self.opened.spec, self.opened.store
-
-        def work() -> None:
-            context = era_context(store, spec)
-            self.pool_state.stand_on(
-                self.opened.working.state_at_finalised(),
-                following_context(
-                    spec,
-                    self.opened.genesis_hash,
-                    self.transaction_domain,
-                    self.vote_domain,
-                    self.opened.working.finalised,
-                    context.authorities,
-                ),
+    def _ground(self) -> tuple[State, BlockContext]:
+        """What the pool asks about: the state at F as it is now, and the block after it. Inside the lane only."""
+        working, spec = self.opened.working, self.opened.spec
+        following = self._following
+        if following is None or following.parent_hash != working.finalised.hash:
+            following = self._following = following_context(
+                spec,
+                self.opened.genesis_hash,
+                self.transaction_domain,
+                self.vote_domain,
+                working.finalised,
+                era_context(self.opened.store, spec).authorities,
             )
-
-        await self.lane.run(work)
+        return working.state_at_finalised(), following
 
     # --- finality ---------------------------------------------------------------------------------------------------
 
-    def _on_final(self, report: FinalReport) -> None:
-        self._reports.send_nowait(report)
-
     async def _digest_reports(self) -> None:
         """Mempool, index and watchers learn of final blocks in order, beside consensus."""
-        async for report in self._to_digest:
-            await self._stand_pool_on_final()
-            await self.lane.run(lambda report=report: self._take_final(report))  # type: ignore[misc]
+        while True:
+            report = await self._reports.get()
+            included = await self.lane.run(lambda report=report: self._take_final(report))  # type: ignore[misc]
+            self.driver.evidence.drop(included, report.blocks[-1].header.era - self.opened.spec.evidence_eras)
             self.epochs_run += sum(len(block.outcome.epochs) for block in report.blocks)
             for watcher in self.on_final:
                 watcher(report)
 
-    def _take_final(self, report: FinalReport) -> None:
-        included = [decode_body(block.body).transactions for block in report.blocks]
+    def _take_final(self, report: FinalReport) -> list[Evidence]:
+        """Inside the lane. Gives the evidence that the blocks included."""
+        bodies = [decode_body(block.body) for block in report.blocks]
         last = report.blocks[-1]
-        self.mempool.after_block([data for body in included for data in body], last.header.height)
+        self.mempool.after_block([data for body in bodies for data in body.transactions], last.header.height)
         if last.outcome.next_authorities is not None:
             self.mempool.new_era()
+        self._keep_own_transactions()
         for block in report.blocks:
-            for position, outcome in enumerate(block.outcome.transactions):
-                self.results[(block.header.height, position)] = outcome
-        while len(self.results) > REMEMBERED_RESULTS:
-            self.results.popitem(last=False)
+            self.outcomes.add(block.header.height, block.outcome)
         if self.index is not None:
             index_blocks(self.index, self.transaction_domain, report.blocks)
-
-    # --- sync -------------------------------------------------------------------------------------------------------
-
-    async def apply_range(self, blocks: Sequence[Block], certificate: Certificate, authorities: AuthoritySet) -> None:
-        """`ChainSink`: execute and finalise proven blocks, then tell the engine. Raises BadBlock."""
-        done = await self.lane.apply_final(blocks, certificate, authorities)
-        if not done:
-            return
-        context = era_context(self.opened.store, self.opened.spec)
-        finalised, view, finality = finalised_in(self.opened.store, context)
-        await self.driver.advance_by_sync(SyncAdvanced(context, finalised, view, finality), certificate)
-        await self._reports.send(FinalReport(done, certificate))
-
-    def _want_sync(self) -> None:
-        self.sync.wanted.set()
-
-    async def _keep_synced(self) -> None:
-        """Catch up whenever somebody proves to be ahead."""
-        while True:
-            with trio.move_on_after(SYNC_RETRY):
-                await self.sync.wanted.wait()
-            wanted, self.sync.wanted = self.sync.wanted.is_set(), trio.Event()
-            if wanted:
-                await self.peers.refresh()
-            if not self._catch_up.is_behind():
-                continue
-            try:
-                await self._catch_up.run_once()
-            except RangeFailed as error:
-                self._log.warning("sync round failed", reason=error.message)
-                await trio.sleep(SYNC_RETRY)
-            finally:
-                self.sync.target = None
-
-    def _sync_start(self) -> tuple[Height, Span]:
-        context = era_context(self.opened.store, self.opened.spec)
-        height = self.opened.store.finalised().height
-        return height, Span(Height(height + 1), context.era, self.vote_domain, context.authorities)
+        return [evidence for body in bodies for evidence in body.evidence]
 
     # --- what others read -------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from ..consensus.state.state import State
 from ..consensus.transaction import TransactionDomain, decode_transaction, signing_digest
 from ..consensus.types import Hash32, Height
 from ..protocols.bootstrap import format_bootstrap
-from .admission import Admission, Verdict
+from .admission import Admission
 from .execution import ExecutionLane
 from .mempool import Mempool
 from .node import Peer
@@ -108,7 +108,7 @@ class PeerAnswers:
         index = engine.context.authorities.index_of(key)
         if index is not None:
             weight = engine.context.authorities.members[index].weight
-            if not self._peer.is_voting:
+            if self._peer.clock.now() < self._peer.listens_until:
                 abstaining = "listening for a second signer"
             elif not engine.is_voter:
                 abstaining = "its guard is younger than this era: it votes again in a later one"
@@ -147,7 +147,7 @@ class PeerAnswers:
             data = store.block_bytes(height)
             if data is not None:
                 block = decode_block(data)
-                return FoundBlock(block, block.hash, True, None)
+                return FoundBlock(block, block.hash, True, self._peer.outcomes.get(height))
         pending = self._pending(at)
         if pending is None:
             return None
@@ -174,10 +174,7 @@ class PeerAnswers:
 
     async def submit(self, data: bytes) -> Admission:
         """Offer an own transaction to the mempool; what is accepted is gossiped, again and again until it is in."""
-        admission = await self._lane.run(lambda: self.mempool.admit(data, own=True))
-        if admission.verdict is Verdict.ACCEPT:
-            self._peer.gossip.offer_transaction(data)
-        return admission
+        return await self._peer.submit(data)
 
     async def find_transaction(self, transaction_id: Hash32) -> FoundTransaction | None:
         """An included transaction by id, above F first."""
@@ -199,6 +196,7 @@ class PeerAnswers:
         name = None if found is None else store.block_hash(found.height)
         if found is None or body is None or name is None:
             return None
-        done = self._peer.results.get((found.height, found.position))
+        outcome = self._peer.outcomes.get(found.height)
+        done = None if outcome is None else outcome.transactions[found.position]
         result = None if done is None else TransactionResult(done.code, done.fee, done.events)
         return FoundTransaction(body.transactions[found.position], found.height, found.position, name, True, result)

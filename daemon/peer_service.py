@@ -93,7 +93,7 @@ class PeerService:
         self._heard: dict[PeerId, HeardStatus] = {}
         self._since: dict[PeerId, Connection] = {}
         self._pinned: dict[PeerId, None] = {}
-        self._news = trio.Event()
+        self._greetings: dict[PeerId, trio.CancelScope] = {}
         self._own_record: PeerRecord | None = None
         self._log = get_logger("peers")
 
@@ -112,11 +112,6 @@ class PeerService:
         offsets = sorted(heard.status.time - heard.our_time for heard in self._heard.values())
         return offsets[len(offsets) // 2] if offsets else None
 
-    async def news(self) -> None:
-        """Wait until a status has arrived since the last call returned."""
-        await self._news.wait()
-        self._news = trio.Event()
-
     def hear(self, peer: PeerId, status: Status) -> None:
         """A status arrived, by our request or theirs."""
         if status.genesis_hash != self._genesis_hash:
@@ -125,7 +120,6 @@ class PeerService:
         if peer in self._transport.connected():
             self._heard[peer] = HeardStatus(status, trio.current_time(), self._clock.now())
             self._sync_peers.heard(peer, status)
-            self._news.set()
 
     def own_records(self) -> PeersReply:
         """The signed record of our own addresses, made anew when half of its life is over."""
@@ -141,8 +135,11 @@ class PeerService:
         return PeersReply((record,))
 
     def want(self, address: str) -> None:
-        """Keep a configured peer connected for ever. Raises ValueError for an address that cannot be dialled."""
-        self._pinned[self._reconnector.want(address)] = None
+        """Keep a configured peer connected for ever. One that cannot be dialled, such as ourselves, is only logged."""
+        try:
+            self._pinned[self._reconnector.want(address)] = None
+        except ValueError as error:
+            self._log.warning("configured address not used", address=address, reason=str(error))
 
     async def refresh(self) -> None:
         """Ask a few peers where they stand, now."""
@@ -172,20 +169,29 @@ class PeerService:
                 case PeerConnected(peer, outbound):
                     self._enforcer.ledger.connected(peer)
                     self._since[peer] = Connection(outbound, self._clock.now())
-                    nursery.start_soon(self._greet, peer)
+                    self._end_greeting(peer)
+                    scope = self._greetings[peer] = trio.CancelScope()
+                    nursery.start_soon(self._greet, peer, scope)
                 case PeerDisconnected(peer):
+                    self._end_greeting(peer)
                     self._enforcer.ledger.disconnected(peer)
                     self._heard.pop(peer, None)
                     self._since.pop(peer, None)
                     self._sync_peers.left(peer)
 
-    async def _greet(self, peer: PeerId) -> None:
+    def _end_greeting(self, peer: PeerId) -> None:
+        """One greeting a connection: a peer that comes and goes must not gather tasks here."""
+        scope = self._greetings.pop(peer, None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _greet(self, peer: PeerId, scope: trio.CancelScope) -> None:
         """Ask a new peer for its status at once and each minute, and once for the peers it knows."""
-        await self._ask_status(peer)
-        await self._ask_peers(peer)
-        while peer in self._transport.connected():
-            await trio.sleep(STATUS_INTERVAL * (0.9 + 0.2 * self._rng.random()))
-            if peer in self._transport.connected():
+        with scope:
+            await self._ask_status(peer)
+            await self._ask_peers(peer)
+            while True:
+                await trio.sleep(STATUS_INTERVAL * (0.9 + 0.2 * self._rng.random()))
                 await self._ask_status(peer)
 
     async def _ask_status(self, peer: PeerId) -> None:
@@ -207,9 +213,10 @@ class PeerService:
             for record in reply.records:
                 try:
                     self._book.add(record, self._clock.now())
-                except InvalidError:
-                    self._enforcer.offend(peer, Offence.BAD_REPLY)
-                    return
+                except InvalidError as error:
+                    if error.code == "bad_signature":  # an expired record is nobody's lie
+                        self._enforcer.offend(peer, Offence.BAD_REPLY)
+                        return
         self._dial_more()
 
     def _dial_more(self) -> None:
@@ -289,6 +296,7 @@ class PeerService:
         best = sorted(connected, key=lambda peer: (-self._enforcer.ledger.score(peer), peer))[:ANCHORS]
         try:
             self._store.put(peers)
-            self._store.set_anchors(best)
+            if best:  # at the end of the process the connections may be gone before we get here
+                self._store.set_anchors(best)
         except StorageError as error:  # the file is disposable: peers are found again
             self._log.warning("peers not saved", reason=error.message)

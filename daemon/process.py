@@ -23,7 +23,7 @@ from .. import __version__
 from ..consensus.dev_accounts import dev_keypair
 from ..consensus.signature import KeyPair
 from ..consensus.types import Slot, YumadError
-from ..protocols.bootstrap import Bootstrap, parse_bootstrap
+from ..protocols.bootstrap import Anchor, Bootstrap, parse_bootstrap
 from ..protocols.libp2p.connection_limits import ConnectionLimits
 from ..protocols.libp2p.host import Libp2pTransport
 from ..protocols.peer_ledger import PeerLedger
@@ -40,12 +40,14 @@ from .config import Config
 from .control import ControlServer
 from .control_address import choose_socket_path
 from .execution import ThreadRunner
+from .first_cause import first_cause
 from .head_feed import HeadFeed
 from .heartbeat import Heartbeat
 from .logging import get_logger
 from .metrics import serve_metrics
 from .node import Peer, PeerSettings, Surroundings
 from .node_methods import node_registry
+from .own_transactions import OwnTransactions
 from .peer_answers import PeerAnswers
 from .watch import watch_peer
 
@@ -66,6 +68,7 @@ class RunOptions:
     name: str = ""
     genesis_prefix: str = ""
     trust_genesis: bool = False
+    trusted: tuple[Anchor, ...] = ()
     on_started: Callable[[Peer], None] = lambda peer: None
     on_sync: Callable[[str, int, int], None] = lambda stage, done, total: None
 
@@ -84,7 +87,11 @@ def run_peer(home: Home, config: Config, options: RunOptions) -> None:
         try:
             trio.run(_run, home, config, options, opened, authority, stack)
         except BaseExceptionGroup as group:
-            raise _first_cause(group) from group
+            cause = first_cause(group)
+            if isinstance(cause, TransportError):
+                remedy = "choose another --listen address, or end what uses it"
+                raise StartError(str(cause), remedy=remedy) from group
+            raise cause from group
 
 
 async def _run(
@@ -113,7 +120,11 @@ async def _run(
             agent=f"yumad/{__version__}",
         )
     except ValueError as error:
-        raise StartError(str(error), remedy="mend `listen` or `announce` in the settings") from error
+        addresses = ", ".join((*config.listen, *config.announce))
+        raise StartError(
+            f"an address in `listen` or `announce` cannot be used ({addresses}): {error}",
+            remedy="write it like /ip4/0.0.0.0/tcp/30333, in the settings or with --listen",
+        ) from error
     peer_store = PeerStore.open(opened.folder.peer_database)
     stack.callback(peer_store.close)
     index = IndexStore.open(opened.folder.index_database)
@@ -129,13 +140,15 @@ async def _run(
             bootstrap=tuple(bootstrap.address for bootstrap in bootstraps),
             announce=config.announce,
             hotkey=hotkey,
+            trusted=(*options.trusted, *(b.anchor for b in bootstraps if b.anchor is not None)),
         ),
         authority=authority,
         peer_store=peer_store,
         index=index,
         ledger=ledger,
+        own_transactions=OwnTransactions(opened.folder.path),
     )
-    peer.on_sync_progress = options.on_sync
+    peer.sync.on_progress = options.on_sync
     log = get_logger("daemon")
     feed = HeadFeed()
     answers = PeerAnswers(peer)
@@ -148,10 +161,7 @@ async def _run(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_signal, nursery.cancel_scope)
         await nursery.start(control.run)
-        try:
-            await nursery.start(peer.run)
-        except TransportError as error:
-            raise StartError(str(error), remedy="choose another --listen address, or end what uses it") from error
+        await nursery.start(peer.run)
         watch_peer(peer, feed, log)
         if config.metrics:
             await nursery.start(serve_metrics, config.metrics, peer)
@@ -198,13 +208,15 @@ def _open_authority(home: Home, stack: ExitStack) -> Authority | None:
 
 
 def _check_trust(opened: OpenedChain, config: Config, options: RunOptions) -> None:
+    """Decision 13: past the trust window a start needs a trusted block, which sync then holds the chain to."""
+    vouched = bool(options.trusted) or any(parse_bootstrap(text).anchor is not None for text in config.bootstrap)
     window = opened.spec.trust_window or None
     check_anchor_age(
         opened.spec.timing,
         window,
         Slot(finalised_ref(opened.store).slot),
         SystemClock().now(),
-        trust_genesis=options.trust_genesis,
+        trust_genesis=options.trust_genesis or vouched,
     )
 
 
@@ -231,16 +243,3 @@ def _hotkey(config: Config) -> KeyPair | None:
     from pathlib import Path
 
     return Keystore(Path(config.wallets).expanduser()).unlock_hotkey(wallet, name, os.environ.get("YUMAD_PASSWORD"))
-
-
-def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The designed error among what several tasks raised at once, or else the first."""
-    flat: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, BaseExceptionGroup):
-            pending.extend(reversed(current.exceptions))
-        else:
-            flat.append(current)
-    return next((error for error in flat if isinstance(error, YumadError)), flat[0])

@@ -60,7 +60,8 @@ def read_spec_file(path: Path) -> LoadedSpec:
             return LoadedSpec(decode_chain_spec(data), data, genesis_hash_of_bytes(data))
         return loaded(load_chain_spec_toml(_utf8(data)))
     except (MalformedError, InvalidError) as error:
-        raise InvalidError(f"{path}: {error.message}", remedy=error.remedy) from error
+        remedy = error.remedy or "mend the setting named, or get the file again and compare its genesis hash"
+        raise InvalidError(f"{path} is no usable chain spec: {error.message}", remedy=remedy) from error
 
 
 def read_spec_template(path: Path) -> ChainSpec:

@@ -96,9 +96,7 @@ class Swarm:
             SwarmPeer(f"authority-{n}", plan.base / f"authority-{n}", f"authority/{n}")
             for n in range(1, plan.authorities + 1)
         ]
-        self.followers = [
-            SwarmPeer(f"follower-{n}", plan.base / f"follower-{n}") for n in range(1, plan.followers + 1)
-        ]
+        self.followers = [SwarmPeer(f"follower-{n}", plan.base / f"follower-{n}") for n in range(1, plan.followers + 1)]
         self.spec: LoadedSpec
         self.bootstrap = ""
 
@@ -159,7 +157,10 @@ class Swarm:
         """Start the process of an authority's home."""
         if bootstrap is not None:
             config = Config(
-                listen=("/ip4/127.0.0.1/tcp/0",), bootstrap=(bootstrap,), hotkey=f"dev:{peer.account}/hotkey", private=True
+                listen=("/ip4/127.0.0.1/tcp/0",),
+                bootstrap=(bootstrap,),
+                hotkey=f"dev:{peer.account}/hotkey",
+                private=True,
             )
             Home(peer.home).config_file.write_text(config_text(config), "utf-8")
         self._spawn(peer, ["run", "--hotkey", f"dev:{peer.account}/hotkey"])

@@ -48,13 +48,14 @@ def swarm_table(swarm: Swarm) -> Group:
 def _epochs(swarm: Swarm) -> list[Table]:
     """Results of the newest epoch of each genesis subnet, as the first authority has them."""
     client = swarm.authorities[0].client
-    tables = []
-    for subnet in swarm.spec.spec.subnets if client is not None else ():
+    tables: list[Table] = []
+    if client is None:
+        return []
+    for subnet in swarm.spec.spec.subnets:
         try:
-            graph = client.call("query", name="metagraph", params=[subnet.netuid]) if client is not None else {}
+            neurons = client.call("query", name="metagraph", params=[subnet.netuid])["answer"]["members"]
         except YumadError:
             continue
-        neurons = graph.get("members", [])
         table = Table(title=f"subnet {subnet.netuid}, newest epoch", title_justify="left")
         for name in ("uid", *_SHOWN):
             table.add_column(name.replace("_", " "), justify="right")

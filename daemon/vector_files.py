@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Final, NoReturn, cast
 
 from ..consensus.types import YumadError
+from .vector_coinbase import COINBASE_CHECKERS
+from .vector_distribution import DISTRIBUTION_CHECKERS
 from .vector_epochs import check_epoch
+from .vector_pools import POOL_CHECKERS
 from .vector_primitives import PRIMITIVE_CHECKERS
 from .vector_record import Difference, Record
 
@@ -32,7 +35,13 @@ EPOCH_KIND: Final = "epoch"
 
 Checker = Callable[[Record], Iterator[Difference]]
 
-CHECKERS: Final[dict[str, Checker]] = {EPOCH_KIND: check_epoch, **PRIMITIVE_CHECKERS}
+CHECKERS: Final[dict[str, Checker]] = {
+    EPOCH_KIND: check_epoch,
+    **PRIMITIVE_CHECKERS,
+    **POOL_CHECKERS,
+    **COINBASE_CHECKERS,
+    **DISTRIBUTION_CHECKERS,
+}
 """Kind of a record -> the function that yields where this implementation differs from it."""
 
 
@@ -171,5 +180,3 @@ def find_epoch_record(path: str, record_id: str | None) -> Record:
     if record_id is None:
         raise VectorFileError(f"{path} holds no records")
     raise VectorFileError(f"{path} holds no record {record_id!r} among its {seen}", remedy="check the spelling of --id")
-
-

@@ -77,6 +77,15 @@ def compare(record: Record, name: str, expected: Any, actual: Any) -> Iterator[D
         yield Difference(record.id, name, None, expected, actual)
 
 
+def compare_fields(record: Record, actual: Mapping[str, Any]) -> Iterator[Difference]:
+    """Where `actual` departs from the record's `out`. Raises RecordError unless both have the same fields."""
+    expected = record.expected()
+    if not isinstance(expected, dict) or expected.keys() != actual.keys():
+        raise RecordError(f"'out' has not the fields of a {record.kind!r} record: {', '.join(actual)}")
+    for name, value in actual.items():
+        yield from compare(record, name, expected[name], value)
+
+
 @dataclass(frozen=True, slots=True)
 class Fields:
     """Typed access to a JSON object; every method raises RecordError."""
@@ -89,6 +98,13 @@ class Fields:
         if name not in self.values:
             raise RecordError(f"'{self.where}.{name}' is missing")
         return self.values[name]
+
+    def fields(self, name: str) -> Fields:
+        """An object's fields."""
+        value = self.get(name)
+        if not isinstance(value, dict):
+            raise RecordError(f"'{self.where}.{name}' is {_short(value)}; expected an object")
+        return Fields(f"{self.where}.{name}", value)
 
     def integer(self, name: str, maximum: int = U64_MAX, minimum: int = 0) -> int:
         """An integer within bounds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .block_documents import epoch_documents
-from .driver import FinalReport
+from .final_reports import FinalReport
 from .head_feed import HeadFeed, HeadNews
 from .node import Peer
 

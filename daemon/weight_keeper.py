@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from ..consensus.chain_spec import ChainSpec, SubnetSpec, WeightsSpec
 from ..consensus.dev_accounts import dev_keypair
 from ..consensus.rules.v1.calls.table import call_named
@@ -87,8 +85,8 @@ class WeightKeeper:
                 call=call.number,
                 args=[
                     row.subnet.netuid,
-                    np.frombuffer(row.weights.uids, "<u2").tobytes(),
-                    np.frombuffer(row.weights.values, "<u2").tobytes(),
+                    row.weights.uids,
+                    row.weights.values,
                     row.subnet.hyperparameters.weights_version_key,
                 ],
             )

@@ -58,6 +58,8 @@ class _Neighbour:
     """Own position in the last frame sent."""
     repaired: tuple[Era, View] | None = None
     """Finality certificate sent last as a repair."""
+    unrepairable: tuple[Position, Position] | None = None
+    """(theirs, ours) for which there was nothing to repair: not looked up again at each tick."""
     ticks_behind: int = REPAIR_TICKS
     """Ticks since our F last moved; a new neighbour is repaired at once."""
 
@@ -231,11 +233,16 @@ class ExchangeState:
             return None
         if theirs.era == self._view.era and theirs.finalised_view >= self._view.finalised_view:
             return None
-        certificate = self._view.finality(theirs.era)
-        if certificate is None or certificate.statement.view <= theirs.finalised_view:
+        looked_up = (theirs, self.position)
+        if neighbour.unrepairable == looked_up:
             return None
-        name = (certificate.statement.era, certificate.statement.view)
-        return None if neighbour.repaired == name or name[0] != theirs.era else certificate
+        certificate = self._view.finality(theirs.era)
+        if certificate is not None and certificate.statement.view > theirs.finalised_view:
+            name = (certificate.statement.era, certificate.statement.view)
+            if neighbour.repaired != name and name[0] == theirs.era:
+                return certificate
+        neighbour.unrepairable = looked_up
+        return None
 
     def _wanted_certificates(self, neighbour: _Neighbour) -> Iterator[Certificate]:
         theirs = neighbour.position

@@ -128,7 +128,7 @@ class ChainSink(Protocol):
     """Write side of sync: executes and makes final what sync has proven."""
 
     async def apply_range(self, blocks: Sequence[Block], certificate: Certificate, authorities: AuthoritySet) -> None:
-        """Execute `blocks` (contiguous, the first stands on F) and make them final in one storage transaction.
+        """Execute `blocks` (contiguous, of one era, the first stands on F) and make them final in one transaction.
 
         `certificate` finalises the last of them and has been verified under `authorities`, the set of its era. Raises
         BadBlock when execution disagrees; nothing of the range is kept then.

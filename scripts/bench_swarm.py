@@ -4,8 +4,8 @@
     scripts/bench_swarm.py [--spec SPEC] [--peers 4] [--blocks 30] [--slot SECONDS] [--json]
 
 Starts a swarm, lets it finalise blocks with the genesis subnets' weights set as in `yumad swarm`, and prints for each
-peer the finality percentiles in ms (own receipt or sealing of a proposal to its block final and stored), its resident memory in
-MB at the end, and the seconds that `yumad --help` takes (the least of five).
+peer the finality percentiles in ms (own receipt or sealing of a proposal to its block final and stored) and its
+resident memory in MB at the end, and the seconds that `yumad --help` takes (the least of five).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Commands about the running chain: `status`, `peers`, `block`, `tx show|send`, `query`, `transfer`, `mempool`.
+"""Commands that look at the running peer: `status`, `peers`, `block`, `query`, `mempool`; sending is in `transactions`.
 
 All of them ask the daemon of `--home` over its control socket; nothing here opens a database. Heavy imports stand
 inside the functions, so that `yumad --help` stays quick.
@@ -6,31 +6,18 @@ inside the functions, so that `yumad --help` stays quick.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from .options import (
-    DEFAULT_HOME,
-    DEFAULT_WALLETS,
-    DevOption,
-    HomeOption,
-    HotkeyOption,
-    JsonOption,
-    PasswordFileOption,
-    TipOption,
-    WaitOption,
-    WalletOption,
-    WalletsOption,
-)
-from .output import format_tao, print_fields, print_json, print_table, reporting, usage_error
+from . import transactions
+from .grid import print_grid
+from .options import DEFAULT_HOME, HomeOption, JsonOption
+from .output import format_tao, print_fields, print_json, reporting
+from .shown_values import event_line, open_client, plain
 
-if TYPE_CHECKING:
-    from ..control_client import ControlClient
-
-ValidOption = Annotated[
-    int, typer.Option("--valid-for", help="Blocks within which it may be included.", min=1, max=2400)
-]
+_WIDEST: Final = 6
+"""Columns of a table of records; wider ones are shown field by field."""
 
 _SHORT: Final = 16
 """Hex digits of a hash in a table."""
@@ -43,18 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command()(block)
     app.command()(mempool)
     app.command()(query)
-    app.command()(transfer)
-    transactions = typer.Typer(help="Send and follow transactions.", no_args_is_help=True, rich_markup_mode=None)
-    transactions.command("show")(tx_show)
-    transactions.command("send")(tx_send)
-    transactions.command("calls")(tx_calls)
-    app.add_typer(transactions, name="tx")
-
-
-def _client(home: Any) -> ControlClient:
-    from ..control_client import ControlClient
-
-    return ControlClient.connect(home)
+    transactions.register(app)
 
 
 # --- the peer ---------------------------------------------------------------------------------------------------------
@@ -62,7 +38,7 @@ def _client(home: Any) -> ControlClient:
 
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """One look at the running peer: heights, consensus, peers, speed."""
-    with reporting(as_json), _client(home) as client:
+    with reporting(as_json), open_client(home) as client:
         document = client.call("status")
         if as_json:
             print_json(document)
@@ -104,12 +80,12 @@ def _quorum(document: dict[str, Any]) -> str:
 
 def peers(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Connected peers with their heights and scores."""
-    with reporting(as_json), _client(home) as client:
+    with reporting(as_json), open_client(home) as client:
         rows = client.call("peers")
         if as_json:
             print_json({"peers": rows})
             return
-        print_table(
+        print_grid(
             f"{len(rows)} peers",
             ("peer", "address", "dir", "final", "score", "votes", "agent"),
             [
@@ -133,12 +109,12 @@ def mempool(
     as_json: JsonOption = False,
 ) -> None:
     """Transactions that wait for a block, in the order of a block."""
-    with reporting(as_json), _client(home) as client:
+    with reporting(as_json), open_client(home) as client:
         document = client.call("mempool", limit=limit)
         if as_json:
             print_json(document)
             return
-        print_table(
+        print_grid(
             f"{document['transactions']} waiting ({document['operational']} operational, {document['ready']} ready), "
             f"{document['size']} bytes",
             ("id", "signer", "nonce", "call", "tip", "ready"),
@@ -162,7 +138,7 @@ def block(
     as_json: JsonOption = False,
 ) -> None:
     """One block: header, events, epochs and transactions."""
-    with reporting(as_json), _client(home) as client:
+    with reporting(as_json), open_client(home) as client:
         document = client.call("block", at=at)
         if as_json:
             print_json(document)
@@ -172,17 +148,13 @@ def block(
         for epoch in document.get("epochs", ()):
             print(f"epoch of subnet {epoch['netuid']}: {epoch['emission']} distributed")
         for event in document.get("events", ()):
-            print(f"event {_event(event)}")
+            print(f"event {event_line(event)}")
         rows = [
             (row.get("id", row["hash"]), row.get("call", "?"), row.get("signer", "?"), row.get("result", "?"))
             for row in document["transactions"]
         ]
         if rows:
-            print_table(f"{len(rows)} transactions", ("id", "call", "signer", "result"), rows)
-
-
-def _event(event: dict[str, Any]) -> str:
-    return " ".join([event["event"], *(f"{key}={value}" for key, value in event.items() if key != "event")])
+            print_grid(f"{len(rows)} transactions", ("id", "call", "signer", "result"), rows)
 
 
 def query(
@@ -196,7 +168,7 @@ def query(
         if name == "list":
             _list_reads(as_json)
             return
-        with _client(home) as client:
+        with open_client(home) as client:
             document = client.call("query", name=name, params=params or [])
         if as_json:
             print_json(document)
@@ -212,162 +184,30 @@ def _list_reads(as_json: bool) -> None:
     if as_json:
         print_json({"reads": [{"name": name, "parameters": form, "doc": doc} for name, form, doc in rows]})
     else:
-        print_table("", ("read", "parameters", "answer"), rows)
+        print_grid("", ("read", "parameters", "answer"), rows)
 
 
 def _print_answer(answer: Any) -> None:
-    """Fields a line each, lists of records as a table, everything else as it is."""
+    """Fields a line each, lists of records as a table or, where they are wide, one after the other."""
     if isinstance(answer, dict):
-        plain = {key: value for key, value in answer.items() if not _is_records(value)}
-        print_fields({key: _plain(value) for key, value in plain.items()})
+        print_fields({key: plain(value) for key, value in answer.items() if not _is_records(value)})
         for key, value in answer.items():
             if _is_records(value):
-                print_table(key, list(value[0]), [[_plain(cell) for cell in row.values()] for row in value])
+                _print_records(key, value)
     elif _is_records(answer):
-        print_table("", list(answer[0]), [[_plain(cell) for cell in row.values()] for row in answer])
+        _print_records("", answer)
     else:
-        print(_plain(answer))
+        print(plain(answer))
+
+
+def _print_records(title: str, records: list[dict[str, Any]]) -> None:
+    if len(records[0]) <= _WIDEST:
+        print_grid(title, list(records[0]), [[plain(cell) for cell in record.values()] for record in records])
+        return
+    for number, record in enumerate(records):
+        print(f"{title} {number}".strip())
+        print_fields({f"  {name}": plain(value) for name, value in record.items()})
 
 
 def _is_records(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return " ".join(str(_plain(item)) for item in value)
-    return "-" if value is None else value
-
-
-# --- transactions -----------------------------------------------------------------------------------------------------
-
-
-def tx_show(
-    identity: Annotated[str, typer.Argument(metavar="ID", help="Transaction id (64 hex digits).")],
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
-) -> None:
-    """Where a transaction is: final, in a block, or waiting and why."""
-    with reporting(as_json), _client(home) as client:
-        document = client.call("tx.show", id=identity)
-        if as_json:
-            print_json(document)
-            return
-        fields = {key: value for key, value in document.items() if key not in ("args", "events")}
-        fields |= {f"arg {name}": _plain(value) for name, value in (document.get("args") or {}).items()}
-        print_fields(fields)
-        for event in document.get("events", ()):
-            print(f"event {_event(event)}")
-
-
-def tx_calls(as_json: JsonOption = False) -> None:
-    """Every call that a transaction may carry, with its arguments."""
-    with reporting(as_json):
-        from ...consensus.rules.v1.calls.table import CALLS
-        from ..arguments import usage
-
-        if as_json:
-            print_json({"calls": [{"name": c.name, "arguments": usage(c.arguments), "doc": c.doc} for c in CALLS]})
-            return
-        for call in CALLS:
-            print(f"{call.name} {usage(call.arguments)}\n    {call.doc} Signed by: {call.signer.value}.")
-
-
-def tx_send(
-    call: Annotated[str, typer.Argument(help="Name of the call, such as stake.add_stake; see `yumad tx calls`.")],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE...", help="Its arguments.")] = None,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    tip: TipOption = "0",
-    valid_for: ValidOption = 64,
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
-) -> None:
-    """Sign and send any call; with --wait (the default on a terminal) tell what came of it."""
-    with reporting(as_json):
-        from ...consensus.rules.v1.calls.table import CALLS, call_named
-        from ..arguments import named_arguments, parse_text
-        from ..registry import nearest
-        from .sending import send_call
-        from .signer import SignerOptions
-
-        chosen = call_named(call)
-        if chosen is None:
-            near = nearest(call, [known.name for known in CALLS])
-            hint = f"did you mean {near}?" if near else "`yumad tx calls` lists them"
-            raise usage_error(f"there is no call {call!r}", remedy=hint)
-        texts = named_arguments(chosen.arguments, _pairs(arguments or []), chosen.name)
-        wire = [parse_text(argument, text) for argument, text in zip(chosen.arguments, texts, strict=True)]
-        options = SignerOptions(wallet, hotkey, dev, wallets, password_file)
-        options.check()
-        rao = parse_amount(tip, "tip")
-        with _client(home) as client:
-            send_call(client, chosen, wire, options, tip=rao, valid_blocks=valid_for, wait=wait, as_json=as_json)
-
-
-def _pairs(arguments: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for item in arguments:
-        name, equals, value = item.partition("=")
-        if not equals or name in pairs:
-            problem = "is given twice" if equals else "is no NAME=VALUE"
-            raise usage_error(f"argument {item!r} {problem}", remedy="write each argument once, as NAME=VALUE")
-        pairs[name] = value
-    return pairs
-
-
-def parse_amount(text: str, what: str) -> int:
-    """Rao of an amount a person wrote. Raises a usage error."""
-    from ..arguments import parse_rao
-
-    try:
-        rao = parse_rao(text)
-    except ValueError as error:
-        raise usage_error(f"{what} is {text!r}: {error}", remedy="write 1.5 for TAO, or 1500rao") from None
-    if not 0 <= rao < 1 << 63:
-        raise usage_error(f"{what} is {text!r}: out of range", remedy="no amount is negative or above 2^63 rao")
-    return rao
-
-
-def transfer(
-    dest: Annotated[str, typer.Argument(help="SS58 address or dev:NAME that receives.")],
-    amount: Annotated[str, typer.Argument(help="TAO (1.5) or rao (1500rao); left out with --all.")] = "",
-    everything: Annotated[bool, typer.Option("--all", help="Move everything that is left after the fee.")] = False,
-    allow_death: Annotated[
-        bool, typer.Option("--allow-death", help="The sender may fall below the existential deposit.")
-    ] = False,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    tip: TipOption = "0",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
-) -> None:
-    """Move TAO from a wallet to an address."""
-    with reporting(as_json):
-        from ...consensus.rules.v1.calls.table import call_named
-        from ..arguments import parse_text
-        from .sending import send_call
-        from .signer import SignerOptions
-
-        if bool(amount) == everything:
-            raise usage_error(
-                "both an amount and --all are given" if amount else "no amount", remedy="write an amount, or --all"
-            )
-        kind = "transfer_all" if everything else "transfer_allow_death" if allow_death else "transfer_keep_alive"
-        call = call_named(f"balances.{kind}")
-        assert call is not None
-        target = parse_text(call.arguments[0], dest)
-        value: Any = not allow_death if everything else parse_amount(amount, "amount")
-        options = SignerOptions(wallet, hotkey, dev, wallets, password_file)
-        options.check()
-        rao = parse_amount(tip, "tip")
-        with _client(home) as client:
-            send_call(client, call, [target, value], options, tip=rao, wait=wait, as_json=as_json)

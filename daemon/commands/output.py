@@ -9,9 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from ...consensus.types import YumadError
+
+PIPED_WIDTH: Final = 240
+"""Columns of a table that no terminal limits: nothing needs to be folded for a file or a pager."""
 
 
 class Exit(IntEnum):
@@ -90,7 +93,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(soft_wrap=False).print(table)
+    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(soft_wrap=False, width=PIPED_WIDTH)
+    console.print(table)
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:

@@ -22,7 +22,8 @@ LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or e
 FormatOption = Annotated[str | None, typer.Option(help="auto, human or json.")]
 MetricsOption = Annotated[str | None, typer.Option(help="HOST:PORT of the Prometheus endpoint.")]
 NameOption = Annotated[str, typer.Option(help="Name shown in status and tables.")]
-TrustOption = Annotated[bool, typer.Option(help="Trust the genesis although the trust window has passed.")]
+TrustOption = Annotated[list[str] | None, typer.Option("--trust", help="HEIGHT:HASH the chain must contain.")]
+TrustGenesisOption = Annotated[bool, typer.Option(help="Trust the genesis although the trust window has passed.")]
 
 DEFAULT_HOME = Path("~/.yumad")
 
@@ -55,16 +56,16 @@ def init(
         from ...storage.home import Home
         from ..config import config_text, load_config
         from ..initialise import initialise, write_record
+        from ..spec_file import write_file
 
         folder = Home(home)
-        config = load_config(
-            folder.path,
-            {"hotkey": hotkey, "listen": tuple(listen or ()), "announce": tuple(announce or ())},
-        )
+        flags = {"hotkey": hotkey, "listen": tuple(listen or ()), "announce": tuple(announce or ())}
+        config = load_config(folder.path, flags)
         made = initialise(folder, spec, with_authority=authority or authority_record is not None)
         if authority_record is not None:
             write_record(folder, authority_record, config, chain, salt, coldkey)
-        folder.config_file.write_text(config_text(config), "utf-8")
+        kept = load_config(folder.path, flags, {})  # what the environment says today is not a setting of the home
+        write_file(folder.config_file, config_text(kept).encode(), overwrite=True)
         document = {
             "home": str(folder.path),
             "peer_id": made.peer_id,
@@ -88,10 +89,11 @@ def run(
     log_format: FormatOption = None,
     genesis: Annotated[str, typer.Option(help="Which chain of the home: the first digits of its hash.")] = "",
     name: NameOption = "",
-    trust_genesis: TrustOption = False,
+    trust: TrustOption = None,
+    trust_genesis: TrustGenesisOption = False,
 ) -> None:
     """Run the peer of a home until Ctrl-C; with --join it fetches the chain spec first where that is needed."""
-    _start(home, join, listen, announce, hotkey, metrics, log_level, log_format, genesis, name, trust_genesis)
+    _start(home, join, listen, announce, hotkey, metrics, log_level, log_format, genesis, name, trust, trust_genesis)
 
 
 def join(
@@ -103,10 +105,11 @@ def join(
     log_level: LevelOption = None,
     log_format: FormatOption = None,
     name: NameOption = "",
-    trust_genesis: TrustOption = False,
+    trust: TrustOption = None,
+    trust_genesis: TrustGenesisOption = False,
 ) -> None:
     """Join a network by one address: makes the home, remembers the address, syncs and follows until Ctrl-C."""
-    _start(home, [address], listen, announce, None, metrics, log_level, log_format, "", name, trust_genesis)
+    _start(home, [address], listen, announce, None, metrics, log_level, log_format, "", name, trust, trust_genesis)
 
 
 def _start(
@@ -120,10 +123,11 @@ def _start(
     log_format: str | None,
     genesis: str,
     name: str,
+    trust: list[str] | None,
     trust_genesis: bool,
 ) -> None:
     with reporting(False):
-        from ...protocols.bootstrap import parse_bootstrap
+        from ...protocols.bootstrap import parse_anchor, parse_bootstrap
         from ...storage.home import Home
         from ..config import load_config
         from ..initialise import ensure_chain, remember_bootstrap
@@ -132,6 +136,7 @@ def _start(
         from .progress import staged_progress
 
         bootstraps = [parse_bootstrap(text) for text in joined or []]
+        trusted = tuple(parse_anchor(text) for text in trust or [])
         folder = Home(home)
         config = _with_bootstrap(
             load_config(
@@ -156,7 +161,9 @@ def _start(
             run_peer(
                 folder,
                 config,
-                RunOptions(name=name, genesis_prefix=genesis, trust_genesis=trust_genesis, on_sync=on_progress),
+                RunOptions(
+                    name=name, genesis_prefix=genesis, trust_genesis=trust_genesis, trusted=trusted, on_sync=on_progress
+                ),
             )
 
 

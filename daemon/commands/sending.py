@@ -119,6 +119,8 @@ def _print(document: dict[str, Any], as_json: bool) -> None:
         print(f"valid until block {document['valid_until']}; `yumad tx show {document['id']}` follows it")
         return
     paid = int(document.get("fee", "0"))
-    result, fee = document.get("result", "included"), f"fee {format_tao(paid)}" if paid else "free"
+    result, fee = document.get("result"), f"fee {format_tao(paid)}" if paid else "free"
+    if result is None:  # older than what the peer remembers: only re-execution could tell
+        result, fee = "included", "its result is no longer remembered"
     print(f"{document['call']}: {result} in block {document['height']}, final; {fee}")
     print(f"id {document['id']}")

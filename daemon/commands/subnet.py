@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from .grid import print_grid, short_amount
 from .options import (
     DEFAULT_HOME,
     DEFAULT_WALLETS,
@@ -20,7 +21,7 @@ from .options import (
     WalletOption,
     WalletsOption,
 )
-from .output import CommandError, format_tao, print_fields, print_json, print_table, reporting, usage_error
+from .output import CommandError, format_tao, print_fields, print_json, reporting, usage_error
 
 NetuidOption = Annotated[int, typer.Option("--netuid", help="Number of the subnet.", min=0, max=65535)]
 MechanismOption = Annotated[int, typer.Option("--mechanism", help="Mechanism of the subnet.", min=0, max=255)]
@@ -33,7 +34,7 @@ ALPHA: Final = "α"
 _WEIGHT: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 """No exponents: `1e999999999` would be a number of a billion digits."""
 
-_LONGEST_ADDRESS: Final = 12
+_LONGEST_ADDRESS: Final = 8
 """Characters of an address in a wide table; `--json` has them whole."""
 
 
@@ -58,7 +59,7 @@ def list_subnets(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -
         if as_json:
             print_json({"height": document["height"], "subnets": document["answer"]})
             return
-        print_table(
+        print_grid(
             f"{len(document['answer'])} subnets at block {document['height']}",
             ("netuid", "neurons", "tempo", "next epoch", "epochs", "price", "stake", "emission/block"),
             [
@@ -69,8 +70,8 @@ def list_subnets(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -
                     "off" if row["blocks_to_epoch"] is None else f"in {row['blocks_to_epoch']}",
                     row["epoch_index"],
                     format_tao(int(row["burn"])),
-                    format_tao(int(row["stake"]), ALPHA),
-                    format_tao(int(row["emission_per_block"]), ALPHA),
+                    short_amount(int(row["stake"]), ALPHA),
+                    short_amount(int(row["emission_per_block"]), ALPHA),
                 )
                 for row in document["answer"]
             ],
@@ -115,7 +116,7 @@ def metagraph(netuid: NetuidOption, home: HomeOption = DEFAULT_HOME, as_json: Js
             f"subnet {netuid} at block {answer['height']}: {answer['neurons']} neurons, epoch {answer['epoch_index']}, "
             f"next in {answer['blocks_to_epoch']} blocks"
         )
-        print_table(
+        print_grid(
             title,
             ("uid", "hotkey", "stake", "permit", "active", "consensus", "incentive", "dividends", "vtrust",
              "emission", "updated"),
@@ -128,14 +129,14 @@ def _neuron_row(neuron: dict[str, Any], height: int) -> tuple[Any, ...]:
     return (
         neuron["uid"],
         f"{neuron['hotkey'][:_LONGEST_ADDRESS]}…",
-        format_tao(int(neuron["total_stake"]), ALPHA),
+        short_amount(int(neuron["total_stake"]), ALPHA),
         "yes" if neuron["permit"] else "-",
         "yes" if neuron["active"] else "-",
         _share(neuron["consensus"]),
         _share(incentive),
         _share(neuron["dividends"]),
         _share(neuron["validator_trust"]),
-        format_tao(int(neuron["emission"]), ALPHA),
+        short_amount(int(neuron["emission"]), ALPHA),
         height - max(neuron["last_update"]),
     )
 
@@ -234,7 +235,7 @@ def weights_show(
         if not pairs:
             raise CommandError("no_weights", f"uid {uid} of subnet {netuid} has set no weights")
         total = sum(value for _, value in pairs)
-        print_table(
+        print_grid(
             f"weights of uid {uid} in subnet {netuid}",
             ("uid", "weight", "share"),
             [(target, value, f"{value / total:.5f}" if total else "-") for target, value in pairs],

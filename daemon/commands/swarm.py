@@ -42,6 +42,7 @@ def swarm(
         chain = swarm_chain(spec, profile, slot)
         if base is not None and base.exists() and any(base.iterdir()):
             raise usage_error(f"{base} is not empty", remedy="name a new folder: a swarm is a new chain")
+        _end_on_signals()
         folder = base or Path(tempfile.mkdtemp(prefix="yumad-swarm-"))
         running = Swarm(SwarmPlan(folder, chain, peers, followers))
         try:
@@ -51,6 +52,17 @@ def swarm(
             running.stop()
             if base is None:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_on_signals() -> None:
+    """SIGTERM and a closed terminal end the swarm like Ctrl-C, also where a shell had SIGINT ignored for us."""
+    import signal
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
 
 
 def swarm_chain(spec: Path | None, profile: str, slot: float | None) -> ChainSpec:

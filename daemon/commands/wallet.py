@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from .grid import print_grid
 from .options import (
     DEFAULT_HOME,
     DEFAULT_WALLETS,
@@ -19,7 +20,7 @@ from .options import (
     PasswordFileOption,
     WalletsOption,
 )
-from .output import format_tao, print_fields, print_json, print_table, reporting, usage_error
+from .output import format_tao, print_fields, print_json, reporting, usage_error
 
 if TYPE_CHECKING:
     from ...storage.keystore import Keystore, ListedWallet
@@ -129,7 +130,7 @@ def list_wallets(wallets: WalletsOption = DEFAULT_WALLETS, as_json: JsonOption =
             document = _wallet_document(wallet)
             rows.append((document["name"], "", *_key_cells(document["coldkey"])))
             rows += [("", key["name"], *_key_cells(key)) for key in document["hotkeys"]]
-        print_table(str(keystore.root), ("wallet", "hotkey", "address", ""), rows)
+        print_grid(str(keystore.root), ("wallet", "hotkey", "address", ""), rows)
 
 
 def _key_cells(key: dict[str, Any]) -> tuple[str, str]:
@@ -194,7 +195,7 @@ def balance(
         if as_json:
             print_json({"balances": rows})
             return
-        print_table(
+        print_grid(
             "",
             ("name", "address", "free", "root stake", "subnets with stake"),
             [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
@@ -32,7 +32,7 @@ MAX_WALK_BACK: Final = 32
 """Unknown ancestors fetched one by one; deeper is the range's work."""
 
 MAX_WANTED: Final = 256
-"""Blocks fetched at one time: MAX_UNFINALISED with slack and room for proposals that conflict."""
+"""Blocks fetched at one time: MAX_UNFINALISED with its slack, and room for proposals that conflict."""
 
 GRACE: Final = 0.2
 """Seconds that a block may still come by gossip before it is pulled: votes for it are often faster than its bytes."""
@@ -40,6 +40,10 @@ GRACE: Final = 0.2
 _PAUSE: Final = 0.3
 _LONGEST_PAUSE: Final = 5.0
 """Between rounds over all peers, doubled each round."""
+
+
+_Order: TypeAlias = tuple[Hash32, PeerId | None, trio.CancelScope]
+"""What to fetch, whom to ask first, and how to stop."""
 
 
 class BlockFetcher:
@@ -62,13 +66,19 @@ class BlockFetcher:
         self._rng = rng
         self._grace = grace
         self._wanted: dict[Hash32, trio.CancelScope] = {}
-        self._send, self._receive = trio.open_memory_channel[tuple[Hash32, PeerId | None, trio.CancelScope]](MAX_WANTED)
+        self._send, self._receive = trio.open_memory_channel[_Order](2 * MAX_WANTED)
         self.counters: Counter[str] = Counter()
 
     def want(self, block_hash: Hash32, hint: PeerId | None = None) -> bool:
-        """Start fetching, from `hint` first. False when it is being fetched already or too much is."""
-        if block_hash in self._wanted or len(self._wanted) >= MAX_WANTED:
+        """Start fetching, from `hint` first. False when it is being fetched already.
+
+        Past MAX_WANTED the block wanted longest is given up: nobody had it for long, and the engine asks again.
+        """
+        if block_hash in self._wanted:
             return False
+        while len(self._wanted) >= MAX_WANTED:
+            self.counters["given_up"] += 1
+            self.drop(next(iter(self._wanted)))
         scope = trio.CancelScope()
         try:
             self._send.send_nowait((block_hash, hint, scope))

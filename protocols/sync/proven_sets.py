@@ -64,11 +64,10 @@ class ProvenSets:
 
     def __init__(self, timing: Timing, start: Span, restart_check: RestartCheck | None = None) -> None:
         """`start` is the set of the first era not yet final here, from the first height that is wanted of it."""
-        self._timing = timing
+        self.timing = timing
         self._spans = [start]
         self._restart_check = restart_check
-        self.boundary: ProvenPoint | None = None
-        """Boundary block of the newest proven era."""
+        self._boundaries: dict[Height, ProvenPoint] = {}
 
     @property
     def era(self) -> Era:
@@ -76,9 +75,18 @@ class ProvenSets:
         return self._spans[-1].era
 
     @property
+    def boundary(self) -> ProvenPoint | None:
+        """Boundary block of the newest proven era; None before the first proof."""
+        return self._boundaries.get(self.timing.boundary_of(self.era - 1))
+
+    def boundary_at(self, height: Height) -> ProvenPoint | None:
+        """The proven boundary block of this height."""
+        return self._boundaries.get(height)
+
+    @property
     def last_provable(self) -> Height:
         """Highest height that a known set can decide."""
-        return self._timing.boundary_of(self.era)
+        return self.timing.boundary_of(self.era)
 
     def at(self, height: Height) -> Span:
         """The span that decides `height`. Raises InvalidError outside the proven range."""
@@ -117,14 +125,14 @@ class ProvenSets:
             raise
         following = Height(point.height + 1)
         self._spans.append(Span(following, Era(era + 1), self._spans[-1].domain, proof.next_set))
-        self.boundary = point
+        self._boundaries[point.height] = point
         return point
 
     def _prove_boundary(self, era: Era, proof: EraProof) -> ProvenPoint:
         header = proof.boundary
-        if header.era != era or header.height != self._timing.boundary_of(era):
+        if header.era != era or header.height != self.timing.boundary_of(era):
             raise InvalidError(
-                f"expected the boundary of era {era} at height {self._timing.boundary_of(era)}, "
+                f"expected the boundary of era {era} at height {self.timing.boundary_of(era)}, "
                 f"got era {header.era} at height {header.height}: no era may be left out"
             )
         point = self.prove(header, proof.certificate)
@@ -139,7 +147,7 @@ class ProvenSets:
             if self._restart_check is None:
                 raise InvalidError(f"era {era} comes with a restart file, this chain has no recovery keys")
             point = self._restart_check(data, last.domain.restart_hash)
-            if not last.first <= point.height + 1 or point.height >= self._timing.boundary_of(era):
+            if not last.first <= point.height + 1 or point.height >= self.timing.boundary_of(era):
                 raise InvalidError(f"a restart file for height {point.height} does not belong into era {era}")
             domain = VoteDomain(last.domain.genesis_hash, point.restart_hash)
             last = Span(Height(point.height + 1), era, domain, point.authorities)

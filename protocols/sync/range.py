@@ -1,8 +1,9 @@
 """Range sync as data: batches, their states and the checks of what peers send (CHAIN 2.2 step 4).
 
-Sans I/O. A batch is 64 heights. Before its blocks are asked for, the hash of its last block is *proven*: by a page of
-headers from that block up to the first one that has a finality certificate, hash-linked, the certificate verified under
-the proven set. So when blocks come it is certain who lied, if anybody did: the peer that sent them.
+Sans I/O. A batch is up to 64 heights of one era. Before its blocks are asked for, the hash of its last block is
+*proven*: for a boundary by the proof walk, else by a page of headers from that block up to the first one that has a
+finality certificate, hash-linked, the certificate verified under the proven set. So when blocks come it is certain who
+lied, if anybody did: the peer that sent them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..transport import PeerId
 from .proven_sets import ProvenSets
 
 BATCH_BLOCKS: Final = 64
-"""Heights in a batch: one storage transaction, 0.45 ms a block in batches of this size."""
+"""Most heights in a batch: one storage transaction, 0.45 ms a block in batches of this size."""
 
 MAX_IN_FLIGHT: Final = 10
 """Batches between "to download" and "processing": bounds memory at 10 x 64 light blocks."""
@@ -83,7 +84,8 @@ class Batch:
 class RangePlan:
     """The batches from `first` to `last`; every transition of a batch's state is one method here."""
 
-    def __init__(self, first: Height, last: Height) -> None:
+    def __init__(self, first: Height, last: Height, era_blocks: int) -> None:
+        self._era_blocks = era_blocks
         self.first = first
         self.last = last
         self._next_first = first
@@ -107,9 +109,14 @@ class RangePlan:
                 return batch
         if len(self._batches) >= MAX_IN_FLIGHT or self._next_first > self.last:
             return None
-        # Ends on multiples of the batch size, where certificates are kept for ever.
-        end = (self._next_first + BATCH_BLOCKS - 1) // BATCH_BLOCKS * BATCH_BLOCKS
-        batch = Batch(self._next_first, Height(min(end, self.last)))
+        # Ends where certificates are kept for ever: on multiples of the batch size, and on boundaries, so that a batch
+        # lies in one era and one set decides all of it.
+        end = min(
+            _next_multiple(self._next_first, BATCH_BLOCKS),
+            _next_multiple(self._next_first, self._era_blocks),
+            self.last,
+        )
+        batch = Batch(self._next_first, Height(end))
         self._next_first = Height(batch.last + 1)
         self._batches.append(batch)
         return batch
@@ -165,6 +172,10 @@ class RangePlan:
         if batch.source is not None:
             batch.tried[batch.source] = None
         batch.state, batch.blocks, batch.source = BatchState.TO_DOWNLOAD, (), None
+
+
+def _next_multiple(number: int, step: int) -> int:
+    return -(-number // step) * step
 
 
 def _expect(batch: Batch, state: BatchState) -> None:

@@ -77,7 +77,7 @@ class RangeSync:
 
         What was applied before a failure stays.
         """
-        plan = RangePlan(first, target.height)
+        plan = RangePlan(first, target.height, self._sets.timing.era_blocks)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._apply_in_order, plan)
@@ -99,8 +99,9 @@ class RangeSync:
                 idle_since = None
                 plan.start_download(batch, peer)
                 self._peers.take(peer)
-                if batch.last == target.height:
-                    batch.proof = ProvenEnd(target.hash, target.height, target.certificate)
+                known = target if batch.last == target.height else self._sets.boundary_at(batch.last)
+                if known is not None:
+                    batch.proof = ProvenEnd(known.hash, known.height, known.certificate)
                 in_progress[batch.first] = None
                 nursery.start_soon(self._download_one, plan, batch, peer, in_progress)
                 continue

@@ -322,3 +322,27 @@ def test_no_vote_is_cast_twice() -> None:
     header = bench.notarise(1)
     again = bench.feed(bench.certified(Kind.NOTARIZE, 1, 0, header), bench.proposal(1, 0, header))
     assert not [effect for effect in again if isinstance(effect, CastVote)]
+
+
+def test_blocks_of_long_left_views_that_no_certificate_names_are_forgotten_with_their_states() -> None:
+    bench = Bench()
+    bench.at_slot(1)
+    headers = []
+    for view in range(1, 20):
+        header = bench.block(view, salt=view)
+        headers.append(header)
+        if bench.leader(view) != bench.own:
+            bench.feed(bench.proposal(view, 0, header), BlockExecuted(block_hash(header)))
+        bench.feed(bench.certified(Kind.NULLIFY, view))
+    assert bench.engine.held_count[2] <= 8
+    bench.feed(bench.certified(Kind.NOTARIZE, 1, 0, headers[0]))
+    assert bench.of(RequestBlock) == [RequestBlock(block_hash(headers[0]))]
+    bench.feed(BlockArrived(headers[0]))
+    assert bench.of(Execute) == [Execute(headers[0], must_succeed=True)]
+
+
+def test_nothing_follows_a_halt_in_the_same_effects() -> None:
+    bench = Bench()
+    a, b = bench.block(1), bench.block(1, salt=1)
+    effects = bench.feed(bench.certified(Kind.NOTARIZE, 1, 0, a), bench.certified(Kind.NOTARIZE, 1, 0, b))
+    assert isinstance(effects[-1], Halt)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from simulation.bench import Bench, ref
+from simulation.bench import SIGNATURE, Bench, ref
 from yumad.consensus.effects import (
     BlockExecuted,
+    BlockRef,
     Build,
     EraContext,
     EraOpened,
@@ -14,12 +15,14 @@ from yumad.consensus.effects import (
     Halt,
     OfferStatement,
     PersistCertificate,
+    Restarted,
     SecondSigner,
+    StatementSeen,
     TimerKind,
 )
 from yumad.consensus.header import block_hash
-from yumad.consensus.statement import Kind
-from yumad.consensus.types import Era, Hash32, View
+from yumad.consensus.statement import Kind, SignedStatement, Statement, nullify
+from yumad.consensus.types import Era, Hash32, Height, Micros, Slot, View
 
 PLAIN = Bench()
 """Makes headers, votes and certificates before the engine under test exists: same set, same genesis."""
@@ -177,3 +180,66 @@ def test_next_era_asks_the_guard_whether_the_key_may_sign_again(may_sign_again: 
     boundary = bench.finalise(1)
     bench.feed(EraOpened(EraContext(Era(1), bench.authorities, ref(boundary))))
     assert bench.engine.is_voter is may_sign_again
+
+
+def test_start_that_listens_signs_nothing_new_until_then_and_acts_on_what_came_meanwhile() -> None:
+    header = PLAIN.block(1)
+    until = Micros(PLAIN.timing.start_of(3))
+    bench = restarted(listens_until=until)
+    assert bench.timer(TimerKind.START) == until
+    bench.at_slot(1)
+    bench.feed(bench.proposal(1, 0, header), bench.certified(Kind.NOTARIZE, 1, 0, header))
+    bench.feed(BlockExecuted(block_hash(header)))
+    assert not bench.votes()
+    assert bench.timer(TimerKind.START) is None
+    bench.now = until
+    bench.fire(TimerKind.START)
+    assert bench.votes() == [bench.statement(Kind.FINALIZE, 1, 0, header)]
+
+
+def test_foreign_own_statement_while_listening_silences_the_key_before_it_signed() -> None:
+    bench = restarted(listens_until=Micros(PLAIN.timing.start_of(3)))
+    bench.feed(bench.seen(0, Kind.NULLIFY, 1))
+    assert bench.of(SecondSigner)
+    bench.at_slot(9)
+    bench.fire(TimerKind.NOTARIZE)
+    assert not bench.votes()
+
+
+# --- eras that the guard remembers ----------------------------------------------------------------------------------
+
+
+def test_era_entered_after_a_resync_recalls_own_votes_and_floor_of_the_guard() -> None:
+    bench = Bench(era_blocks=1)
+    opening = ref(bench.finalise(1))
+    own = SignedStatement(nullify(Era(1), View(4)), 0, SIGNATURE)
+    context = EraContext(Era(1), bench.authorities, opening)
+    bench.feed(Restarted(context, opening, View(0), None, (), (own,), (), View(3)))
+    assert bench.of(OfferStatement) == [OfferStatement(own)]
+    bench.feed(StatementSeen(own), bench.seen(0, Kind.NOTARIZE, 3, 0, Hash32(b"o" * 32)))
+    assert not bench.of(SecondSigner)
+    bench.fire(TimerKind.NOTARIZE)
+    assert not bench.votes(), "view 1 lies below the floor"
+
+
+def test_sync_into_an_era_that_the_guard_voted_in_contradicts_nothing() -> None:
+    bench = Bench()
+    target = BlockRef(Hash32(b"T" * 32), Height(45), Slot(60), Hash32(b"S" * 32))
+    opening = BlockRef(Hash32(b"O" * 32), Height(40), Slot(50), Hash32(b"P" * 32))
+    own = SignedStatement(Statement(Kind.FINALIZE, Era(2), View(6), View(5), Hash32(b"f" * 32)), 0, SIGNATURE)
+    context = EraContext(Era(2), bench.authorities, opening)
+    bench.feed(Restarted(context, target, View(5), None, (), (own,), ()))
+    assert bench.engine.view == 6
+    bench.fire(TimerKind.NOTARIZE)
+    assert not bench.votes(), "the own finalize of view 6 forbids the nullify"
+
+
+def test_restart_file_opens_the_era_in_its_middle_in_a_new_vote_domain() -> None:
+    """F = (0, point), views from 1; the first block stands on the point, whatever era rule its height would meet."""
+    point = BlockRef(Hash32(b"R" * 32), Height(27), Slot(90), Hash32(b"P" * 32))
+    bench = Bench(era=1, opening=point)
+    bench.at_slot(95)
+    header = bench.block(1, point)
+    bench.feed(bench.proposal(1, 0, header))
+    assert bench.of(Execute) == [Execute(header, must_succeed=False)]
+    assert header.height == 28

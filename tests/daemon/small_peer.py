@@ -53,6 +53,10 @@ era_blocks = 8
 names = ["alice", "bob", "carol"]
 funds = 1_000_000_000_000
 
+[admin]
+threshold = 1
+keys = ["dev:admin"]
+
 [[stakes]]
 hotkey = "dev:authority-hot"
 coldkey = "dev:authority"

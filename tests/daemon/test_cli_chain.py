@@ -136,6 +136,19 @@ def test_any_call_of_the_registry_can_be_sent_by_name(daemon: Daemon) -> None:
     assert (beat["result"], beat["fee"], beat["args"]) == ("ok", "0", {"peer_id": "0024"})
 
 
+def test_order_of_an_admin_key_is_signed_and_carried_out(daemon: Daemon) -> None:
+    home = ["--home", str(daemon.home), "--json"]
+    order = document(run("tx", "order", "sudo_set_kappa", "7", "20000", "--dev", "admin", *home))
+    arguments = [f"{name}={value}" for name, value in order.items()]
+    sent = document(run("tx", "send", "admin.execute", *arguments, "--dev", "alice", "--wait", *home))
+    assert sent["result"] == "ok"
+    parameters = document(run("subnet", "hyperparams", "--netuid", "7", *home))["hyperparameters"]
+    assert parameters["kappa"] == 20000
+    arguments[-1] = arguments[-1][:-1] + ("0" if arguments[-1][-1] != "0" else "1")
+    again = run("tx", "send", "admin.execute", *arguments, "--dev", "alice", "--wait", *home)
+    assert error_of(again, Exit.REFUSED)["code"] in ("BadOrigin", "AdminNonceMismatch")
+
+
 def test_weights_are_set_and_shown(daemon: Daemon) -> None:
     common = ["--home", str(daemon.home), "--json"]
     sent = document(
@@ -206,6 +219,8 @@ WRONG_USE = [
     (["weights", "set", "--netuid", "1", "--uids", "1", "--weights", "1e9", "--dev", "alice"], "--weights"),
     (["weights", "set", "--netuid", "1", "--uids", "1,2", "--weights", "1", "--dev", "alice"], "one weight for each"),
     (["weights", "set", "--netuid", "1", "--uids", "1", "--weights", "0", "--dev", "alice"], "zero"),
+    (["tx", "order", "sudo_set_temp", "1", "2", "--dev", "admin"], "did you mean sudo_set_tempo"),
+    (["tx", "order", "sudo_set_tempo", "1", "--dev", "admin"], "netuid and value"),
     (["wallet", "balance", "nobody"], "neither a wallet"),
 ]
 

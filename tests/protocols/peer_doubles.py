@@ -229,7 +229,7 @@ class MadeChain:
 
 @dataclass
 class RecordedSink:
-    """Takes ranges and checks that they are contiguous; `bad` heights fail as an execution would."""
+    """Takes ranges and checks that they are contiguous and of one set; `bad` heights fail as an execution would."""
 
     genesis: Hash32 = GENESIS
     start: int = 0
@@ -246,6 +246,7 @@ class RecordedSink:
         parent = (self.start_hash or self.genesis) if not self.ranges else self.last
         for block in blocks:
             assert block.header.parent_hash == parent
+            assert block.header.authorities_hash == authorities.hash
             parent = block.hash
             if self.bad.get(block.header.height, 0) > 0:
                 self.bad[block.header.height] -= 1

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peer_doubles import GENESIS, Authorities, FakeView, statement
 from yumad.consensus.authority import era_seed
+from yumad.consensus.certificate import Certificate
 from yumad.consensus.leader import leader_index
 from yumad.consensus.statement import Kind, VoteDomain
 from yumad.consensus.timing import VIEW_WINDOW
@@ -312,3 +313,37 @@ def test_mutated_frame_is_refused_or_read_and_never_raises_anything_else(data: s
     except MalformedError:
         return
     state.receive(A, decoded)
+
+
+def test_laggard_costs_one_look_into_the_database_however_long_it_stays() -> None:
+    looked: list[int] = []
+
+    class Counting(FakeView):
+        def finality(self, era: Era) -> Certificate | None:
+            looked.append(era)
+            return super().finality(era)
+
+    state = ExchangeState(Counting({0: FOUR.set, 9: FOUR.set}, era=Era(9)))
+    for number in range(10):
+        peer = PeerId(f"peer{number}")
+        state.join(peer)
+        state.receive(peer, frame_of(era=number % 5))
+        state.next_frame(peer)
+    looked.clear()
+    for _ in range(100):
+        assert state.tick() == []
+    assert looked == []
+
+
+def test_flood_by_a_bad_authority_stays_within_the_window() -> None:
+    """It signs two of everything for every view it may: what is held is bounded by the window, not by its zeal."""
+    _, state = world()
+    hello(state, A)
+    for view in range(1, 300):
+        items = [
+            vote(0, view=view, kind=kind, block=Hash32(bytes([n]) * 32))
+            for kind in (Kind.NOTARIZE, Kind.FINALIZE)
+            for n in (1, 2, 3)
+        ]
+        state.receive(A, frame_of(*items))
+    assert state.held() == ((1 + VIEW_WINDOW) * 4, 0)

@@ -20,7 +20,7 @@ from yumad.protocols.bootstrap import Bootstrap
 from yumad.protocols.limits import CHAINSPEC_PAGE_BYTES
 from yumad.protocols.peer_records import peer_id_of
 from yumad.protocols.sync.chainspec_fetch import ChainSpecUnavailable, fetch_chain_spec
-from yumad.protocols.sync.follow import GRACE, MAX_WALK_BACK, BlockFetcher, fetch_certificates
+from yumad.protocols.sync.follow import GRACE, MAX_WALK_BACK, MAX_WANTED, BlockFetcher, fetch_certificates
 from yumad.protocols.sync.progress import Stage, SyncProgress
 from yumad.protocols.transport import PeerId
 
@@ -210,3 +210,16 @@ def _page_server(data: bytes) -> object:
         await stream.write_all(frame(encode_chunk(ReplyCode.OK, page)))  # type: ignore[attr-defined]
 
     return handle
+
+
+async def test_wanted_blocks_are_bounded_and_the_oldest_is_given_up(autojump_clock: MockClock) -> None:
+    async with fetching([Lacks(), CHAIN]) as (_, fetcher, arrived):
+        for number in range(MAX_WANTED + 10):
+            assert fetcher.want(Hash32(number.to_bytes(32, "big")))
+            if number % 50 == 0:
+                await trio.sleep(0.01)
+        assert len(fetcher.wanted()) == MAX_WANTED
+        assert Hash32(bytes(32)) not in fetcher.wanted()
+        assert fetcher.want(CHAIN.hash_at(3))
+        await trio.sleep(30)
+        assert arrived == [CHAIN.blocks[2]]

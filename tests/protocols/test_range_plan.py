@@ -34,9 +34,10 @@ CHAIN = MadeChain().grow(45)
 
 
 class PlanMachine(RuleBasedStateMachine):
-    @initialize(first=st.integers(1, 200), length=st.integers(1, 2000))
-    def begin(self, first: int, length: int) -> None:
-        self.plan = RangePlan(Height(first), Height(first + length - 1))
+    @initialize(first=st.integers(1, 200), length=st.integers(1, 2000), era_blocks=st.sampled_from((1, 20, 90, 1800)))
+    def begin(self, first: int, length: int, era_blocks: int) -> None:
+        self.era_blocks = era_blocks
+        self.plan = RangePlan(Height(first), Height(first + length - 1), era_blocks)
         self.expected_next = first
         self.downloading: list[Batch] = []
         self.failed = False
@@ -46,6 +47,7 @@ class PlanMachine(RuleBasedStateMachine):
         batch = None if self.failed else self.plan.to_download()
         if batch is not None:
             assert 1 <= batch.last - batch.first + 1 <= BATCH_BLOCKS
+            assert (batch.first - 1) // self.era_blocks == (batch.last - 1) // self.era_blocks
             self.plan.start_download(batch, PEER)
             self.downloading.append(batch)
 
@@ -94,7 +96,7 @@ TestPlan.settings = settings(max_examples=40, stateful_step_count=40, deadline=N
 
 
 def test_wrong_transition_is_a_programming_error() -> None:
-    plan = RangePlan(Height(1), Height(10))
+    plan = RangePlan(Height(1), Height(10), 1_000_000)
     batch = plan.to_download()
     assert batch is not None
     with pytest.raises(AssertionError, match=r"batch 1\.\.10 is to download, expected downloading"):
@@ -190,3 +192,12 @@ def test_certificates_of_the_old_domain_count_only_up_to_the_restart_height() ->
     assert proven.prove(CHAIN.blocks[42].header, CHAIN.certificates[43]).height == 43
     with pytest.raises(InvalidError, match="another authority set"):
         proven.prove(CHAIN.blocks[43].header, CHAIN.certificates[44])
+
+
+def test_batches_end_on_era_boundaries_and_on_multiples_of_the_batch_size() -> None:
+    plan = RangePlan(Height(15), Height(205), 100)
+    ends = []
+    while (batch := plan.to_download()) is not None:
+        ends.append((batch.first, batch.last))
+        plan.start_download(batch, PeerId("p"))
+    assert ends == [(15, 64), (65, 100), (101, 128), (129, 192), (193, 200), (201, 205)]

@@ -16,11 +16,12 @@ from yumad.consensus.statement import Kind
 from yumad.consensus.types import Era, Hash32, Height, Micros, View
 from yumad.protocols import messages as m
 from yumad.protocols.framing import ReplyCode, decode_chunk, encode_chunk, frame, read_frame, read_frame_after
-from yumad.protocols.limits import MAX_REPLY_BYTES, REPLY_TIMEOUT, REQUEST_TIMEOUT, THROTTLE_DELAY
+from yumad.protocols.limits import MAX_REPLY_BYTES, MAX_SERVED_STREAMS, REPLY_TIMEOUT, REQUEST_TIMEOUT, THROTTLE_DELAY
 from yumad.protocols.memory_transport import LinkQuality, MemoryNetwork, MemoryTransport
 from yumad.protocols.names import CHAINSPEC_PROTOCOL, NetworkNames
 from yumad.protocols.peer_ledger import Offence
 from yumad.protocols.peer_records import make_record
+from yumad.protocols.request_server import _ByteBudget
 from yumad.protocols.requests import (
     BadReply,
     NotAvailable,
@@ -358,3 +359,44 @@ async def test_faster_chain_has_wider_quotas_in_blocks(autojump_clock: MockClock
             nursery.cancel_scope.cancel()
     assert 3 < taken[1] < 5
     assert taken[6] < 1
+
+
+async def test_bytes_in_flight_are_bounded_and_every_waiter_has_its_turn(autojump_clock: MockClock) -> None:
+    budget = _ByteBudget(100)
+    held = most = 0
+    done: list[int] = []
+
+    async def hold(number: int, count: int) -> None:
+        nonlocal held, most
+        async with budget.hold(count):
+            held += min(count, 100)
+            most = max(most, held)
+            await trio.sleep(1)
+            held -= min(count, 100)
+        done.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number, count in enumerate((60, 60, 30, 500, 10, 10)):
+            nursery.start_soon(hold, number, count)
+        await trio.sleep(0.5)
+        with trio.move_on_after(0.1):  # a waiter that gives up leaves nothing behind
+            await hold(99, 100)
+    assert most == 100
+    assert sorted(done) == [0, 1, 2, 3, 4, 5]
+
+
+async def test_served_streams_are_capped_and_the_rest_wait(autojump_clock: MockClock) -> None:
+    async with pair() as both:
+        server = both.server.server
+        for _ in range(MAX_SERVED_STREAMS):
+            server._streams.acquire_nowait()
+        start = trio.current_time()
+        async with trio.open_nursery() as nursery:
+
+            async def free_later() -> None:
+                await trio.sleep(3)
+                server._streams.release()
+
+            nursery.start_soon(free_later)
+            assert len(await both.ask(m.BLOCKS, m.BlocksRequest(Height(1), 3))) == 3
+        assert 3 <= trio.current_time() - start < 4

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from simulation.exchange import Frame, Item
 from simulation.node import Node
-from simulation.world import FAKE_SIGNATURE, Setting
+from simulation.world import FAKE_SIGNATURE
 from yumad.consensus.block import Block
-from yumad.consensus.certificate import Certificate
-from yumad.consensus.effects import BlockRef, Build, ViewEntered
+from yumad.consensus.effects import BlockRef, Build, PersistCertificate, ViewEntered
 from yumad.consensus.statement import Kind, SignedStatement, Statement, nullify
 from yumad.consensus.types import Hash32, Slot, View
 
@@ -226,14 +225,11 @@ class WithholdingLeader(Node):
 class CertificateHoarder(Node):
     """Forwards no certificate and answers no question for one."""
 
-    def keep_certificate(self, effect: object) -> None:
-        from yumad.consensus.effects import PersistCertificate
-
-        assert isinstance(effect, PersistCertificate)
+    def keep_certificate(self, effect: PersistCertificate) -> None:
         if self.guard is not None:
             self.guard.keep(effect.certificate)
 
-    def _answer(self, question: object, source: Node) -> None:
+    def _answer(self, question: tuple[int, tuple[View, ...]], source: Node) -> None:
         """Silence."""
 
 
@@ -251,19 +247,3 @@ class LateSender(Node):
 
 HONEST_BUT_ODD = (SilentLeader, SelectiveSender, SelectiveFinalizer, WithholdingLeader, CertificateHoarder, LateSender)
 """They break no signed rule: their keys must never produce evidence."""
-
-__all__ = [
-    "HONEST_BUT_ODD",
-    "Byzantine",
-    "Certificate",
-    "CertificateHoarder",
-    "Equivocator",
-    "LateSender",
-    "Liar",
-    "SelectiveFinalizer",
-    "SelectiveSender",
-    "Setting",
-    "SilentLeader",
-    "StaleLeader",
-    "WithholdingLeader",
-]

@@ -18,7 +18,7 @@ from simulation.adversaries import (
 )
 from simulation.faults import Outcome, Plan, play
 from simulation.mutants import TwinEngine
-from simulation.world import Setting
+from simulation.world import Driver, Setting
 
 ROUGH = Plan(loss=0.2, crash_at_vote=0.12, partition=0.3, spike=0.02, skew=400_000, jumps=0.1)
 """Loss, crashes right at votes, partitions, tenfold delays, clocks apart and jumping."""
@@ -94,6 +94,12 @@ CAMPAIGNS = (
     ),
     Campaign(
         "full-swap", lambda seed: Setting(seed=seed, members=range(8), weights=swapped(8), era_blocks=4), ROUGH, 80
+    ),
+    Campaign(
+        "listening",
+        lambda seed: Setting(seed=seed, weights=equal(4), era_blocks=6, driver=Driver(listens=True)),
+        ROUGH,
+        40,
     ),
     Campaign("short-eras", lambda seed: Setting(seed=seed, weights=rotating(4), era_blocks=2), HARSH, 120),
     Campaign(

@@ -60,14 +60,24 @@ class Frame:
     items: tuple[Item, ...]
 
 
+def neighbours_of(position: int, count: int) -> list[int]:
+    """Everybody in a small network; eight others in a larger one, near and far on a ring, each mutual."""
+    if count <= 10:
+        return [other for other in range(count) if other != position]
+    steps = dict.fromkeys((1, 2, count // 5, count // 3))
+    around = [(position + sign * step) % count for step in steps for sign in (1, -1)]
+    return sorted(dict.fromkeys(other for other in around if other != position))
+
+
 class Exchange:
     """All exchange state of one node's life."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self.items: dict[Key, Item] = {}
+        count = len(node.world.nodes)
         self._neighbours: dict[int, Neighbour] = {
-            other.position: Neighbour() for other in node.world.nodes if other is not node
+            position: Neighbour() for position in neighbours_of(node.position, count)
         }
         self._copies: dict[tuple[int, int, int, int], int] = {}
         self._is_ticking = False
@@ -164,7 +174,9 @@ class Exchange:
 
     def reset(self, position: int) -> None:
         """The link to a neighbour is new: nothing is known of it."""
-        neighbour = self._neighbours[position]
+        neighbour = self._neighbours.get(position)
+        if neighbour is None:
+            return
         neighbour.is_broken = False
         neighbour.known = {}
         neighbour.era = -1
@@ -173,7 +185,9 @@ class Exchange:
 
     def heard(self, position: int, frame: Frame) -> None:
         """Where the neighbour stands; if its F is older, it needs the finality that moves it."""
-        neighbour = self._neighbours[position]
+        neighbour = self._neighbours.get(position)
+        if neighbour is None:
+            return  # an answer, or an adversary's frame, from somebody who is no neighbour
         was_behind = (neighbour.era, neighbour.view)
         neighbour.era, neighbour.final_view, neighbour.view = frame.era, frame.final_view, frame.view
         if neighbour.todo and (frame.era, frame.view) != was_behind:
@@ -181,7 +195,8 @@ class Exchange:
 
     def knows(self, position: int, item: Item) -> None:
         """The neighbour sent it."""
-        self._neighbours[position].known[key_of(self._node.world, item)] = None
+        if position in self._neighbours:
+            self._neighbours[position].known[key_of(self._node.world, item)] = None
 
     def prune(self, era: int, final_view: int) -> None:
         """F moved: drop what it passed, except finality and late finalize votes."""

@@ -32,12 +32,20 @@ class Truth:
         self.halts: list[tuple[int, int, str]] = []
         """(time, node position, reason)."""
         self.evidence = 0
+        self.sealed: dict[Hash32, int] = {}
+        """When each block was built."""
+        self.delays: list[int] = []
+        """From sealing to own finality, over all blocks and nodes, in microseconds."""
+        self.first_final: dict[int, int] = {}
+        """Height -> when the first node had it final."""
         self.checks_votes = True
         """False: a mutant's double signing is let through, to see what it leads to."""
 
     def finalised(self, node: Node, height: int, name: Hash32) -> None:
         """Finalised chains are prefixes of one another."""
         known = self.final.setdefault(height, name)
+        self.first_final.setdefault(height, self._world.now)
+        self.delays.append(self._world.now - self.sealed[name])
         if known != name:
             raise Fork(
                 f"t={self._world.now / 1e6:.3f}s node {node.position} finalises {name.hex()[:12]} at height {height}, "

@@ -136,6 +136,14 @@ class SkipsLateFinalize(Engine):
         self._unfinalised_votes.clear()
 
 
+class DropsLateFinalize(Engine):
+    """State kept: finalize votes of views that are final already count for nobody's participation."""
+
+    def _take_statement(self, signed: SignedStatement) -> None:
+        if signed.statement.era != self.era or signed.statement.view > self.finalised_view:
+            super()._take_statement(signed)
+
+
 class SecondNotarize(Engine):
     """R3: every proposal of the view is notarized, not at most one."""
 

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from simulation.exchange import Exchange, Frame
 from simulation.invariants import Violation
-from simulation.stores import ChainStore, Guard, RefusedError
-from simulation.toy_chain import RejectedError, Sealed, ToyState, authority_key
-from simulation.world import EPOCH, FAKE_SIGNATURE, MS, SECOND, Crash
-from yumad.consensus.block import Block, Body, verify_body
+from simulation.node_finality import SYNC_BLOCKS, FinalityWork
+from simulation.stores import RefusedError
+from simulation.toy_chain import ToyState
+from simulation.world import EPOCH, FAKE_SIGNATURE, SECOND
+from yumad.consensus.block import Block, verify_body
 from yumad.consensus.certificate import Certificate
 from yumad.consensus.effects import (
+    VOTES_AT_ONCE,
     AbandonExecution,
     BehindFinality,
     BlockArrived,
-    BlockBuilt,
-    BlockExecuted,
-    BlockFailed,
-    BlockRef,
     Build,
     CancelRequest,
     CastVote,
@@ -31,7 +29,6 @@ from yumad.consensus.effects import (
     EraOpened,
     Event,
     Execute,
-    ExecutionFailure,
     Finalise,
     Halt,
     OfferStatement,
@@ -50,44 +47,24 @@ from yumad.consensus.effects import (
     ViewEntered,
 )
 from yumad.consensus.evidence import Evidence
-from yumad.consensus.header import Header, block_hash
 from yumad.consensus.leader import leader_index
-from yumad.consensus.statement import Kind, SignedStatement, Statement
-from yumad.consensus.types import Hash32, InvalidError, Micros, View
+from yumad.consensus.statement import Kind, SignedStatement
+from yumad.consensus.types import U64_MAX, Era, Hash32, InvalidError, Micros, View
 
 if TYPE_CHECKING:
-    from simulation.world import World
-
-FETCH_RETRY = SECOND
-SYNC_RETRY = 3 * SECOND
-SYNC_BLOCKS = 64
+    pass
 
 
-class Node:
+STATUS_EACH = 60 * SECOND
+"""CHAIN 2.1: `status` goes to each peer on connect and each minute. One in turn is less than that."""
+
+
+class Node(FinalityWork):
     """An honest peer."""
 
     is_honest = True
     has_voting_engine = True
     """False: the engine only tracks; the adversary signs by itself."""
-
-    def __init__(self, world: World, position: int, number: int | None, chain: ChainStore) -> None:
-        self.world = world
-        self.position = position
-        self.number = number
-        self.key = None if number is None else authority_key(number)
-        self.guard: Guard | None = None if number is None else world.setting.guard(None)
-        self.chain = chain
-        self.clock_offset = 0
-        self.is_twin = False
-        self.is_up = False
-        self.life = 0
-        self.is_drifting = False
-        """Its arithmetic is wrong: a node that must stop itself."""
-        self.raises_on: Hash32 | None = None
-        self.boots = 0
-        self.builds_evidence = True
-
-    # --- power ------------------------------------------------------------------------------------------------------
 
     def power_off(self) -> None:
         """Everything volatile is gone."""
@@ -118,24 +95,34 @@ class Node:
         for other in world.nodes:
             if other is not self and other.is_up:
                 other.exchange.reset(self.position)
+        world.schedule(world.now + world.span((0, STATUS_EACH)), self._status, node=self)
         self.feed(self._restarted())
+
+    def _status(self) -> None:
+        """Where this node stands, to one other: a peer that is behind finds out although nothing else is said."""
+        world = self.world
+        world.schedule(world.now + STATUS_EACH, self._status, node=self)
+        others = [node for node in world.nodes if node is not self]
+        if others:
+            engine = self.engine
+            frame = Frame(engine.era, engine.finalised_view, engine.view, engine.finalised.height, ())
+            world.network.send(self, others[world.rng.randrange(len(others))], "frame", frame)
 
     def _abstains(self, context: EraContext) -> bool:
         return self.guard is None or not self.guard.may_sign_in(context, self.world.timing)
 
     def _restarted(self) -> Restarted:
-        driver, chain, guard = self.world.setting.driver, self.chain, self.guard
+        driver, chain = self.world.setting.driver, self.chain
         if chain.finalised.height == self.world.timing.boundary_of(chain.context.era):
             chain.open_era(self.world.rules.next_context(chain.state, chain.context, chain.finalised))
-        era = chain.context.era
+        guard, era = self.guard, chain.context.era
+        boundary = chain.certificates.get(era * self.world.setting.era_blocks)
+        for certificate in (chain.certificate, boundary):
+            if certificate is not None:
+                self.exchange.offer(certificate)
         certificates = () if guard is None or not driver.feeds_certificates else guard.certificates_of(era)
         if not driver.feeds_finalizations:
             certificates = tuple(kept for kept in certificates if kept.kind is not Kind.FINALIZE)
-        floor = View(0)
-        if guard is not None and guard.floor is not None and guard.floor[0] == era:
-            floor = guard.floor[1]
-        if chain.certificate is not None:
-            self.exchange.offer(chain.certificate)
         return Restarted(
             context=chain.context,
             finalised=chain.finalised,
@@ -144,8 +131,22 @@ class Node:
             certificates=certificates,
             own_statements=() if guard is None or not driver.offers_own_votes else guard.own_of(era),
             blocks=() if guard is None else guard.headers(),
-            vote_floor=floor,
+            vote_floor=self._vote_floor(era),
+            listens_until=Micros(self.local_now + 2 * self.world.setting.slot) if driver.listens else VOTES_AT_ONCE,
         )
+
+    def _vote_floor(self, era: Era) -> View:
+        floor = None if self.guard is None else self.guard.floor
+        if floor is None or floor[0] < era:
+            return View(0)
+        return floor[1] if floor[0] == era else View(U64_MAX)
+
+    def _in_era(self, event: EraOpened | SyncAdvanced) -> Event:
+        """The event itself, or what storage remembers where the guard has voted in the era that it opens."""
+        era, guard = event.context.era, self.guard
+        if era == self.engine.era or guard is None or not self.world.setting.driver.recalls_in_new_eras:
+            return event
+        return self._restarted() if guard.own_of(era) or self._vote_floor(era) else event
 
     # --- clock ------------------------------------------------------------------------------------------------------
 
@@ -264,323 +265,6 @@ class Node:
         """An older copy or a second machine signs with this key: born now."""
         assert self.guard is not None
         self.guard.born = self.local_now
-
-    # --- blocks -----------------------------------------------------------------------------------------------------
-
-    def block(self, name: Hash32) -> Block | None:
-        """A body at hand, wherever it is."""
-        found = self.cache.get(name)
-        if found is None and self.guard is not None:
-            found = self.guard.bodies.get(name)
-        return found or self.chain.block(name)
-
-    def _ancestor_height(self, parent: Hash32, name: Hash32) -> int | None:
-        """Height of `name` if it is an ancestor of the block after `parent`."""
-        blocks = self.world.blocks
-        for _ in range(100):
-            block = blocks.get(parent)
-            if block is None:
-                return None
-            if parent == name:
-                return block.header.height
-            parent = block.header.parent_hash
-        return None
-
-    def execute(self, effect: Execute) -> None:
-        """Beside the driver, for a while; a result already here is given at once."""
-        header = effect.header
-        name = block_hash(header)
-        if name in self.states:
-            self.feed(BlockExecuted(name))
-            return
-        world = self.world
-        self._timer_token += 1
-        self._executing[name] = self._timer_token
-        world.schedule(
-            world.now + world.span(world.setting.execution), self._executed, name, header, self._timer_token, node=self
-        )
-
-    def _executed(self, name: Hash32, header: Header, token: int) -> None:
-        if self._executing.get(name) != token:
-            return
-        del self._executing[name]
-        parent = self._state_of(header.parent_hash)
-        if parent is None:
-            return  # F passed it meanwhile
-        if self.raises_on == name:
-            self.feed(BlockFailed(name, ExecutionFailure.RAISED, "our own code failed"))
-            return
-        after = self._run(name, header, parent, self.engine.context)
-        if after is None:
-            self.feed(BlockFailed(name, ExecutionFailure.REJECTED, "roots differ or a rule is broken"))
-        else:
-            self.states[name] = after
-            self.feed(BlockExecuted(name))
-
-    def _state_of(self, name: Hash32) -> ToyState | None:
-        return self.chain.state if name == self.chain.finalised.hash else self.states.get(name)
-
-    def _run(self, name: Hash32, header: Header, parent: ToyState, context: EraContext) -> ToyState | None:
-        """State after the block if every root of its header comes out."""
-        world = self.world
-        if not self.is_drifting and name in world.results:
-            known = world.results[name]
-            assert known is None or isinstance(known, ToyState)
-            return known
-        block = self.block(name)
-        assert block is not None
-        after = self._compute(header, block.body, parent, context)
-        if not self.is_drifting:
-            world.results[name] = after
-        return after
-
-    def _compute(self, header: Header, body: Body, parent: ToyState, context: EraContext) -> ToyState | None:
-        world = self.world
-        if body.certificate is not None and not self._is_known_certificate(body.certificate, header, context):
-            return None
-        members = context.authorities.members
-        for item in body.evidence:
-            for signed in (item.first, item.second):
-                if signed.index >= len(members) or (members[signed.index].key, signed.statement) not in world.signed:
-                    return None
-        try:
-            after, results, next_hash = world.rules.execute(
-                parent,
-                context,
-                header.proposer_index,
-                body,
-                lambda name: self._ancestor_height(header.parent_hash, name),
-            )
-        except RejectedError:
-            return None
-        if self.is_drifting:
-            return None
-        if (after.root(), results, next_hash) != (
-            header.state_root,
-            header.results_root,
-            header.next_authorities_hash,
-        ):
-            return None
-        return after
-
-    def _is_known_certificate(self, certificate: Certificate, header: Header, context: EraContext) -> bool:
-        if certificate.statement.era == context.era:
-            return self.world.is_certified(certificate, context.authorities)
-        return False
-
-    def abandon(self, effect: AbandonExecution) -> None:
-        """The executor stops."""
-        self._executing.pop(effect.block_hash, None)
-
-    def build(self, effect: Build) -> None:
-        """Build beside the driver."""
-        world = self.world
-        world.schedule(world.now + world.span(world.setting.build), self._build, effect, node=self)
-
-    def _build(self, effect: Build) -> None:
-        sealed = self.seal(effect.parent, effect, with_transactions=True)
-        if sealed is not None:
-            self.feed(BlockBuilt(effect.view, sealed.block.header))
-
-    def seal(self, parent: BlockRef, effect: Build, *, with_transactions: bool) -> Sealed | None:
-        """A correct block on `parent`, registered with the world; None when F passed the parent."""
-        state = self._state_of(parent.hash)
-        context = self.engine.context
-        index = context.authorities.index_of(self.key or b"")
-        if state is None or index is None:
-            return None
-        body = self._body(state, parent, context, with_transactions=with_transactions)
-        sealed = self.world.rules.seal(
-            state, context, parent, effect.slot, index, body, lambda name: self._ancestor_height(parent.hash, name)
-        )
-        self.world.blocks[sealed.hash] = sealed.block
-        self.cache[sealed.hash] = sealed.block
-        return sealed
-
-    def _body(self, state: ToyState, parent: BlockRef, context: EraContext, *, with_transactions: bool) -> Body:
-        rng = self.world.rng
-        transactions = tuple(
-            bytes([rng.randrange(8), rng.randrange(8), rng.randrange(20)])
-            for _ in range(rng.randrange(3) if with_transactions else 1)
-        )
-        certificate = None
-        for record in self.engine.finality_records():
-            if state.certificate_height < record.block.height <= parent.height - 1 and (
-                record.certificate.statement.era == context.era
-            ):
-                certificate = record.widest()
-                break
-        evidence: list[Evidence] = []
-        for item in self.evidence if self.builds_evidence else []:
-            index = item.first.index
-            offence = (
-                (context.authorities.members[index].key, context.era)
-                if (item.first.statement.era == context.era)
-                else None
-            )
-            is_new = all(item.first.index != other.first.index for other in evidence)
-            if offence is not None and offence not in state.punished and is_new and len(evidence) < 4:
-                evidence.append(item)
-        return Body(certificate, tuple(evidence), transactions)
-
-    def fetch(self, effect: RequestBlock) -> None:
-        """Answer from what is here, else ask one peer after the other."""
-        name = effect.block_hash
-        if name not in self._fetching:
-            self._fetching[name] = None
-            self._fetch(name)
-
-    def cancel_fetch(self, effect: CancelRequest) -> None:
-        """Stop asking."""
-        self._fetching.pop(effect.block_hash, None)
-
-    def _fetch(self, name: Hash32) -> None:
-        if name not in self._fetching:
-            return
-        block = self.block(name)
-        if block is not None:
-            del self._fetching[name]
-            self.cache[name] = block
-            self.feed(BlockArrived(block.header))
-            return
-        others = [node for node in self.world.nodes if node is not self]
-        if not others:
-            return
-        target = others[self.world.rng.randrange(len(others))]
-        self.world.network.send(self, target, "fetch", name)
-        self.world.schedule(self.world.now + FETCH_RETRY, self._fetch, name, node=self)
-
-    # --- finality ---------------------------------------------------------------------------------------------------
-
-    def finalise(self, effect: Finalise) -> None:
-        """R7: certificate (stored already), chain store, floor; then the next era at a boundary."""
-        driver = self.world.setting.driver
-        self.point("finalise: certificate stored")
-        view, height = effect.certificate.statement.view, self._height_of(effect)
-        if driver.prunes_before_commit:
-            for name in effect.chain:
-                self.cache[name] = self.block(name) or self.world.blocks[name]
-            self._prune(effect.certificate, height)
-            self.point("finalise: pruned too early")
-            self._commit(effect)
-        else:
-            self._commit(effect)
-            self.point("finalise: committed")
-            self._prune(effect.certificate, height)
-        self.point("finalise: done")
-        self._after_commit(view)
-
-    def _height_of(self, effect: Finalise) -> int:
-        if not effect.chain:
-            return self.chain.finalised.height
-        block = self.block(effect.block_hash)
-        assert block is not None
-        return block.header.height
-
-    def _commit(self, effect: Finalise) -> None:
-        chain, old = self.chain, self.chain.finalised.height
-        blocks = []
-        for name in effect.chain:
-            block = self.block(name)
-            assert block is not None, "a final block has a body"
-            blocks.append((name, block))
-        state = self.states[effect.block_hash] if effect.chain else chain.state
-        finalised = BlockRef.of(blocks[-1][1].header, effect.block_hash) if blocks else chain.finalised
-        chain.commit(blocks, effect.certificate, state, finalised)
-        for name, block in blocks:
-            self.world.truth.finalised(self, block.header.height, name)
-        self.world.truth.committed(self, old)
-
-    def _prune(self, certificate: Certificate, height: int) -> None:
-        if self.guard is not None:
-            self.guard.raise_floor(certificate.statement.era, certificate.statement.view, height)
-            if not self.world.setting.driver.has_floor:
-                self.guard.floor = None
-
-    def _after_commit(self, view: View) -> None:
-        chain = self.chain
-        height = chain.finalised.height
-        for name in [name for name, state in self.states.items() if state.height <= height]:
-            del self.states[name]
-        for name in [name for name, block in self.cache.items() if block.header.height <= height - 8]:
-            del self.cache[name]
-        for name in list(self._fetching):
-            block = self.world.blocks.get(name)
-            if block is not None and block.header.height <= height:
-                del self._fetching[name]
-        self.exchange.prune(chain.context.era, view)
-        self.world.truth.provable(self)
-        self.world.truth.bounded(self)
-        self._open_era_if_due()
-
-    def _open_era_if_due(self) -> None:
-        chain = self.chain
-        if chain.finalised.height == self.world.timing.boundary_of(chain.context.era):
-            context = self.world.rules.next_context(chain.state, chain.context, chain.finalised)
-            chain.open_era(context)
-            self.evidence = []
-            self.feed(EraOpened(context))
-            self.exchange.wake()
-
-    # --- sync -------------------------------------------------------------------------------------------------------
-
-    def behind(self, _: BehindFinality) -> None:
-        """The engine misses the chain of a final block; if fetching does not help within a while, sync does."""
-        self._want_sync(None)
-
-    def _want_sync(self, target: int | None) -> None:
-        if self._sync_target is None:
-            self._sync_target = self.chain.finalised.height
-            self.world.schedule(self.world.now + SYNC_RETRY, self._sync, target, node=self)
-
-    def _sync(self, target: int | None) -> None:
-        if self._sync_target is None:
-            return
-        moved = self.chain.finalised.height > self._sync_target
-        self._sync_target = None
-        if moved and target is None:
-            return
-        others = [node for node in self.world.nodes if node is not self]
-        if not others:
-            return
-        peer = self.world.nodes[target] if target is not None else others[self.world.rng.randrange(len(others))]
-        self.world.network.send(self, peer, "sync", self.chain.finalised.height)
-
-    def _take_sync(self, reply: list[tuple[Hash32, Block, Certificate | None]]) -> None:
-        """Verify and execute a range up to its last certificate; era by era."""
-        chain, rules = self.chain, self.world.rules
-        group: list[tuple[Hash32, Block]] = []
-        state, parent = chain.state, chain.finalised
-        is_advanced = False
-        for name, block, certificate in reply:
-            if block.header.height <= chain.finalised.height:
-                continue
-            if block.header.height != parent.height + 1 or block.header.parent_hash != parent.hash:
-                return
-            self.cache[name] = block
-            after = self._run(name, block.header, state, chain.context)
-            if after is None:
-                return
-            group.append((name, block))
-            state, parent = after, BlockRef.of(block.header, name)
-            if certificate is None or certificate.statement.block_hash != name:
-                continue
-            if not self.world.is_certified(certificate, chain.context.authorities):
-                return
-            old = chain.finalised.height
-            chain.commit(group, certificate, state, parent)
-            for final_name, final_block in group:
-                self.world.truth.finalised(self, final_block.header.height, final_name)
-            self.world.truth.committed(self, old)
-            self._prune(certificate, parent.height)
-            group, is_advanced = [], True
-            if parent.height == self.world.timing.boundary_of(chain.context.era):
-                chain.open_era(rules.next_context(state, chain.context, parent))
-        if is_advanced:
-            self.feed(SyncAdvanced(chain.context, chain.finalised, chain.view, chain.certificate))
-            if chain.certificate is not None:
-                self.exchange.offer(chain.certificate)
-            self._after_commit(chain.view)
 
     # --- network ----------------------------------------------------------------------------------------------------
 
@@ -728,5 +412,3 @@ _APPLY: dict[type, Any] = {
     BehindFinality: lambda node, effect: node.behind(effect),
     Halt: lambda node, effect: node.halt(effect),
 }
-
-__all__ = ["MS", "Crash", "Node", "Statement"]

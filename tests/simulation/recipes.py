@@ -11,11 +11,10 @@ from simulation.faults import Outcome
 from simulation.invariants import Fork, Violation
 from simulation.node import Node
 from simulation.stores import ChainStore, Guard
-from simulation.world import SECOND, Setting, World
-from yumad.consensus.certificate import Certificate
-from yumad.consensus.effects import ViewEntered
+from simulation.world import SECOND, Crash, Driver, Setting, World
+from yumad.consensus.effects import BlockRef, ViewEntered
 from yumad.consensus.engine import Engine
-from yumad.consensus.statement import Kind, SignedStatement, Statement
+from yumad.consensus.statement import Kind, Statement
 from yumad.consensus.timing import VIEW_WINDOW
 from yumad.consensus.types import Hash32, View
 
@@ -131,8 +130,6 @@ class DoubleLeader(Byzantine):
         if state is None:
             return
         self.states[other] = state
-        from yumad.consensus.effects import BlockRef
-
         name = self.propose(View(act.view + 1), act.view, BlockRef.of(block.header, other), self.others)
         assert name is not None
         era = self.engine.era
@@ -237,6 +234,29 @@ def stale_parent(engine: type[Engine], seed: int = 0) -> Outcome:
     return run(world, 600)
 
 
+def resync_behind_the_guard(driver: Driver, seed: int = 0) -> Outcome:
+    """`rm -rf chain/` on one of four while the only neighbour in reach lags behind what its guard has seen."""
+    setting = Setting(seed=seed, era_blocks=6, weights=lambda _: dict.fromkeys(range(4), 1), driver=driver)
+    world = World(setting)
+    world.start()
+    world.run(9 * 12 * SECOND)
+    victim, laggard = world.nodes[1], world.nodes[3]
+    world.network.groups = {0: 0, 1: 0, 2: 0, 3: 1}
+    while victim.chain.finalised.height < laggard.chain.finalised.height + 2:
+        world.run(world.now + SECOND // 2)
+    victim.power_off()
+    victim.chain = ChainStore(world.rules.genesis_context())
+    world.network.groups = {0: 0, 1: 1, 2: 0, 3: 1}
+    world.schedule(world.now + SECOND, victim.boot)
+    outcome = run(world, 20)
+    if outcome.violation:
+        return outcome
+    world.network.groups = None
+    outcome = run(world, 20)
+    outcome.gains = [int(victim.engine.is_voter)]
+    return outcome
+
+
 class Betrayer(Byzantine):
     """Helps two of three to notarise and finalise one view, then says nothing for ever."""
 
@@ -277,8 +297,6 @@ def finalization_stored_then_crash(setting: Setting) -> Outcome:
         return 0
 
     def crash(node: Node, name: str) -> None:
-        from simulation.world import Crash
-
         is_aimed = name == "finalise: certificate stored" and node.engine.finalised_view == betrayer.view
         if betrayer.view and is_aimed and node.position < 2 and node.position not in crashed:
             crashed[node.position] = None
@@ -289,18 +307,3 @@ def finalization_stored_then_crash(setting: Setting) -> Outcome:
     world.downtime = lambda _: 30 * SECOND
     world.start()
     return run(world, 600)
-
-
-__all__ = [
-    "Betrayer",
-    "Certificate",
-    "DoubleLeader",
-    "SignedStatement",
-    "constant_latency",
-    "double_leader",
-    "era_stop",
-    "finalization_stored_then_crash",
-    "proposals_lost",
-    "stale_parent",
-    "two_disks_replaced",
-]

@@ -16,6 +16,7 @@ from simulation.campaigns import HARSH, ROUGH, equal, rotating
 from simulation.faults import Outcome, Plan, play
 from simulation.mutants import (
     CountsNullifiedViewsOnly,
+    DropsLateFinalize,
     FinalizesAndNullifies,
     FixedSlotWindow,
     IgnoresParentRule,
@@ -32,7 +33,7 @@ from simulation.mutants import (
     WindowFromFinalised,
 )
 from simulation.stores import Guard
-from simulation.world import SECOND, Driver, Setting
+from simulation.world import SECOND, Driver, Setting, World
 from yumad.consensus.authority import AuthoritySet
 from yumad.consensus.engine import Engine
 
@@ -203,9 +204,10 @@ def test_backoff_blind_to_notarised_views_never_finalises(latency: float) -> Non
 
 
 def test_backoff_reset_instead_of_decay_loses_blocks() -> None:
-    good = recipes.constant_latency(Engine, seconds(6, 9), 300)
-    bad = recipes.constant_latency(ResetsLevel, seconds(6, 9), 300)
-    assert min(good.gains) > max(bad.gains) * 5 // 4
+    def gained(engine: type[Engine]) -> int:
+        return sum(min(recipes.constant_latency(engine, seconds(6, 9), 200, 4, seed).gains) for seed in range(3))
+
+    assert gained(Engine) > gained(ResetsLevel) * 10 // 9
 
 
 def test_slot_window_that_does_not_widen_is_stuck_beyond_three_slots_of_latency() -> None:
@@ -213,3 +215,31 @@ def test_slot_window_that_does_not_widen_is_stuck_beyond_three_slots_of_latency(
     bad = recipes.constant_latency(FixedSlotWindow, seconds(35, 40), 300)
     assert min(good.gains) >= 8
     assert max(bad.gains) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_resync_that_lags_behind_the_guard_still_votes_at_once(seed: int) -> None:
+    outcome = recipes.resync_behind_the_guard(Driver(), seed)
+    assert not outcome.violation
+    assert outcome.gains == [1], "the key votes in the very era that its guard had voted in"
+
+
+def test_new_era_without_the_guards_memory_after_a_resync_silences_the_key_or_contradicts_it() -> None:
+    outcomes = [recipes.resync_behind_the_guard(Driver(recalls_in_new_eras=False), seed) for seed in range(4)]
+    assert any("refused its engine" in outcome.violation for outcome in outcomes)
+    assert all(outcome.violation or outcome.gains == [0] for outcome in outcomes[:2])
+
+
+def test_late_finalize_votes_dropped_ejects_healthy_members_as_idle() -> None:
+    def members_left(engine: type[Engine]) -> int:
+        setting = Setting(
+            members=range(31), weights=equal(31), latency=(20_000, 320_000), era_blocks=5, ejects_idle=True
+        )
+        setting.engine = engine
+        world = World(setting)
+        world.start()
+        world.run(17 * 12 * SECOND)
+        return len(world.nodes[0].chain.context.authorities.members)
+
+    assert members_left(Engine) == 31
+    assert members_left(DropsLateFinalize) < 31

@@ -55,10 +55,14 @@ class Driver:
     """R7 broken: stored finalizations are not given to the engine at start."""
     feeds_certificates: bool = True
     """R11 broken: no stored certificate is given back."""
+    recalls_in_new_eras: bool = True
+    """R8 broken after a resync: an era that opens is entered without what the guard remembers of it."""
     offers_own_votes: bool = True
     """R10 broken: own votes of the guard are not given back or offered."""
     repairs: bool = True
     """False: what a link lost is never sent again."""
+    listens: bool = False
+    """Whether a start listens two slots before it votes; off by default, so that crashes cost the runs little."""
     keeps_guard: bool = True
     """False: the guard is lost in each crash."""
 

@@ -44,9 +44,7 @@ def close_era(state: State, ctx: BlockContext) -> tuple[AuthoritySet, list[Event
     _bond(state, ctx, upcoming, authorities, hotkeys)
     _note_boundary_stakes(state)
     state.write("era/participation", slice(0, MAX_AUTHORITIES), 0)
-    events.append(
-        event(EventKind.NewAuthoritySet, upcoming, len(authorities.members), authorities.total_weight)
-    )
+    events.append(event(EventKind.NewAuthoritySet, upcoming, len(authorities.members), authorities.total_weight))
     return authorities, events
 
 

@@ -83,4 +83,3 @@ MAX_UIDS_TIMES_MECHANISMS: Final = 256
 
 BURN_INCREASE_MULTIPLIER_DEFAULT: Final = 23242897532874035200
 """1.26 as U64F64, the raw bits of the original's double (YUMA 6.2)."""
-

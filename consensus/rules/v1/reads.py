@@ -222,9 +222,7 @@ def metagraph(state: State, netuid: int) -> dict[str, Any]:
         for name in ("last_update", "incentive", "weight_count", "bond_count")
     }
     neurons = []
-    for uid, (hotkey, coldkey) in enumerate(
-        zip(hotkeys_of(state, netuid), owners_of(state, netuid), strict=True)
-    ):
+    for uid, (hotkey, coldkey) in enumerate(zip(hotkeys_of(state, netuid), owners_of(state, netuid), strict=True)):
         neuron: dict[str, Any] = {"uid": uid, "hotkey": bytes(hotkey), "coldkey": bytes(coldkey)}
         neuron |= {"stake": alpha[uid], "root_stake": tao[uid], "total_stake": alpha[uid] + ((tao[uid] * weight) >> 32)}
         neuron |= {name: values[uid] for name, values in columns.items()}

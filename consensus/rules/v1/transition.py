@@ -214,9 +214,7 @@ def _attempt(state: State, step: Callable[[], None]) -> bool:
     return True
 
 
-def _include_all(
-    block: BlockExecution, candidates: Iterable[bytes]
-) -> tuple[list[bytes], list[tuple[Hash32, str]]]:
+def _include_all(block: BlockExecution, candidates: Iterable[bytes]) -> tuple[list[bytes], list[tuple[Hash32, str]]]:
     """Operational candidates first, each lane in the given order; one whose nonce comes too early waits for its
     turn."""
     included: list[bytes] = []
@@ -245,4 +243,3 @@ def _include_all(
             current = waiting.pop((transaction.signer, transaction.nonce + 1), None)
     skipped += [(prepared.hash, "bad_nonce") for prepared in waiting.values()]
     return included, skipped
-

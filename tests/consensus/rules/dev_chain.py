@@ -262,9 +262,7 @@ class DevChain:
         """A statement signed by member `index` of a set, whichever authority that is."""
         key = (authorities or self.authorities).members[index].key
         pair = next(
-            pair
-            for pair in [*(authority_key(n) for n in range(8)), dev_keypair("new/vote")]
-            if pair.public_key == key
+            pair for pair in [*(authority_key(n) for n in range(8)), dev_keypair("new/vote")] if pair.public_key == key
         )
         return SignedStatement(statement, index, pair.sign(signing_digest(self.vote_domain, statement)))
 
@@ -320,5 +318,3 @@ def check_conservation(chain: DevChain) -> None:
         if netuid:
             pending = int(state.read("subnets/pending_emission", netuid))
             assert held + pending == int(state.read("subnets/alpha_issuance", netuid))
-
-

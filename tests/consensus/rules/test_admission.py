@@ -130,9 +130,7 @@ def test_wrong_signature_bars_the_block_and_the_right_one_is_accepted_after(chai
 def test_signature_for_another_chain_or_other_rules_bars_the_block(chain: DevChain, part: str) -> None:
     other = replace(chain.domain, **{part: Hash32(bytes(32)) if part == "genesis_hash" else bytes(4)})
     assert isinstance(other, TransactionDomain)
-    signed = sign_transaction(
-        other, dev_keypair("alice"), nonce=0, valid_until=9, call=0, args=(account("bob"), 1000)
-    )
+    signed = sign_transaction(other, dev_keypair("alice"), nonce=0, valid_until=9, call=0, args=(account("bob"), 1000))
     assert barred(chain, encode_transaction(signed)) == "bad_signature"
 
 

@@ -470,9 +470,7 @@ def test_member_without_hotkey_cannot_be_punished_and_carries_no_bond_into_a_kep
     chain.authorities = AuthoritySet((stranger,), Hash32(bytes([9] * 32)))
     chain.proposer = 0
     chain.skip(1)
-    pair = [
-        chain.vote(0, Statement(Kind.NOTARIZE, Era(0), View(1), View(0), Hash32(bytes([n] * 32)))) for n in (1, 2)
-    ]
+    pair = [chain.vote(0, Statement(Kind.NOTARIZE, Era(0), View(1), View(0), Hash32(bytes([n] * 32)))) for n in (1, 2)]
     with pytest.raises(InvalidError, match="no hotkey that could be punished"):
         chain.block(evidence=[make_evidence(*pair)])
     jail_everybody(chain)

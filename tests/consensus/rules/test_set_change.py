@@ -79,9 +79,7 @@ def test_empty_set_keeps_the_old_members_under_the_new_seed() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 300), st.booleans(), st.booleans(), st.booleans(), st.booleans()), max_size=12
-    ),
+    st.lists(st.tuples(st.integers(0, 300), st.booleans(), st.booleans(), st.booleans(), st.booleans()), max_size=12),
     st.randoms(use_true_random=False),
 )
 def test_next_members_do_not_depend_on_the_order_of_candidates(

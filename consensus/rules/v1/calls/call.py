@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_BATCH: Final = 128
 """Items of one batch call: one per subnet that a network may have."""
 
+
 class ArgumentKind(Enum):
     """Form of an argument on the wire, and how people write it."""
 
@@ -109,6 +110,7 @@ class Call:
     def weigh(self, args: Arguments) -> int:
         """Declared microseconds of one call, its bytes not included."""
         return self.weight + (0 if self.item_argument is None else self.item_weight * len(args[self.item_argument]))
+
     most_bytes: int = 4096
     """Longest transaction that may carry it (CHAIN 3)."""
 

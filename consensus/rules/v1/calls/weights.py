@@ -23,9 +23,7 @@ SET_WEIGHT: Final = 400
 """Microseconds for one vector of 64: decode, signature, checks, one chunk of 1 KiB rehashed; its bytes cost extra."""
 
 
-def _check_one(
-    state: State, ctx: BlockContext, signer: AccountId, target: tuple[int, int], args: Arguments
-) -> int:
+def _check_one(state: State, ctx: BlockContext, signer: AccountId, target: tuple[int, int], args: Arguments) -> int:
     """Pre-checks of YUMA 5.1 in their order, then its numbered ones; gives the uid."""
     netuid, mechanism = target
     uids, values, version_key = args

@@ -16,9 +16,7 @@ COMBINED: Final = 2
 """Rows of the array of shares: they are divided and paid out together, at a third of the cost."""
 
 
-def emission_shares(
-    incentive: Q32Array, dividends: Q32Array, stake: Q32Array, active_stake: Q32Array
-) -> Q32Array:
+def emission_shares(incentive: Q32Array, dividends: Q32Array, stake: Q32Array, active_stake: Q32Array) -> Q32Array:
     """Shares by incentive, by dividends and by both, shape (3, n); by stake when nobody earned any.
 
     In that fallback validators share by active stake or, with none active, by all stake over the threshold; servers

@@ -71,9 +71,7 @@ def run_mechanisms(cases: Sequence[EpochInput], total_emission: int, split: Sequ
     if not cases:
         raise InvalidError("a subnet without mechanisms; expected at least one")
     shares = split_emission(total_emission, len(cases), split)
-    outputs = tuple(
-        run_epoch(replace(case, emission=share)) for case, share in zip(cases, shares, strict=True)
-    )
+    outputs = tuple(run_epoch(replace(case, emission=share)) for case, share in zip(cases, shares, strict=True))
     if len(outputs) == 1:
         return _single(outputs[0])
     return fold_mechanisms(outputs, mechanism_weights(shares))

@@ -48,8 +48,10 @@ def stored_matrix(rows: SparseRows, chosen: NDArray[np.bool_] | None, voters: ND
     count = rows.count
     if rows.full:
         filled = rows.lengths().nonzero()[0]
-        if len(filled) == len(voters) and bool((filled == voters).all()) and (
-            chosen is None or bool(chosen[filled].all())
+        if (
+            len(filled) == len(voters)
+            and bool((filled == voters).all())
+            and (chosen is None or bool(chosen[filled].all()))
         ):
             return _transposed(rows.value.reshape(-1, count))
     units = np.zeros((count, len(voters)), dtype=np.int64)

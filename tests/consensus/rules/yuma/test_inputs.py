@@ -14,9 +14,7 @@ from yumad.consensus.types import InvalidError
 
 
 def case(count: int = 2) -> EpochInput:
-    return epoch_case(
-        [5] * count, [[(1, 7)]], permits=[1] * count, last_update=[990] * count, registration=[1] * count
-    )
+    return epoch_case([5] * count, [[(1, 7)]], permits=[1] * count, last_update=[990] * count, registration=[1] * count)
 
 
 @pytest.mark.parametrize(
