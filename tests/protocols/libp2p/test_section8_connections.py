@@ -291,7 +291,7 @@ async def test_stop_under_gossip_traffic_raises_nothing() -> None:
                 nursery.start_soon(chatter, number)
             await trio.sleep(0.3)
             started = trio.current_time()
-        assert trio.current_time() - started < 1
+        assert trio.current_time() - started < 5  # not the 10 s of a write deadline
 
 
 async def test_handler_that_ignores_its_stream_end_does_not_hold_up_the_stop() -> None:

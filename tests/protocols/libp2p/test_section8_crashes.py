@@ -35,8 +35,12 @@ REMOTE_KILLS = pytest.mark.parametrize(
 @REMOTE_KILLS
 async def test_remote_kill_against_stock_host_ends_it(attack: Attack) -> None:
     async with stock_host(setup=_subscribe_stock) as victim:
-        await attack(victim.address)
-        assert await is_dead(victim)
+        for _ in range(10):
+            # On a busy machine the attacker may be gone before the host has read its bytes.
+            await attack(victim.address)
+            if await is_dead(victim, 1.0):
+                break
+        assert victim.died.is_set()
         assert victim.error is not None
 
 
