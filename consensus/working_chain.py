@@ -228,8 +228,11 @@ class WorkingChain:
         evidence: Iterable[Evidence] = (),
         *,
         signal: int | None = None,
+        keep: bool = True,
     ) -> tuple[Block, BlockOutcome]:
         """Build a block on an executed parent from `candidates` (in order of preference) and execute it.
+
+        Without `keep` the state goes back to the parent: a leader then verifies its own block like anybody's.
 
         `certificate` and `evidence` are included where the rules allow it. `signal` is the rules version this author
         is ready for, by default the present one. Raises UnknownParentError, or InvalidError for a place that no block
@@ -264,12 +267,16 @@ class WorkingChain:
                 commit_root=commit_root(body),
                 signal=version if signal is None else signal,
             )
-            block = Block(header, body)
-            self._push(block, block.hash, authorities, outcome, self._state.changes_since(mark))
+            changes = self._state.changes_since(mark)
         except BaseException:
             self._state.rollback(mark)
             raise
-        self._trim()
+        block = Block(header, body)
+        if keep:
+            self._push(block, block.hash, authorities, outcome, changes)
+            self._trim()
+        else:
+            self._state.rollback(mark)
         return block, outcome
 
     def _parent(self, parent_hash: Hash32) -> BlockRef:

@@ -145,11 +145,11 @@ class ExecutionLane:
         certificate: Certificate | None,
         evidence: Sequence[Evidence],
     ) -> Made:
-        """Build and execute a block on `parent`. `candidates` is read when the lane is reached."""
+        """Build a block on `parent`; it is executed like anybody's when the engine asks for it (DESIGN section 3)."""
 
         def work() -> Made:
             block, outcome = self._chain.build(
-                parent.hash, slot, era, proposer_index, authorities, candidates.best(), certificate, evidence
+                parent.hash, slot, era, proposer_index, authorities, candidates.best(), certificate, evidence, keep=False
             )
             candidates.note_skipped(self._chain.skipped)
             return Made(block, outcome)

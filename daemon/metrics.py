@@ -171,6 +171,7 @@ def peer_sample(peer: Peer) -> PeerSample:
             "gossip": peer.validators.counters + peer.gossip.counters,
             "exchange": peer.exchange.counters,
             "requests_served": peer.request_server.counters,
+            "offences": peer.enforcer.offences,
             "transport_dropped": stats.dropped,
             "transport_refused": stats.inbound_refused,
         },

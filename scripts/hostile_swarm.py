@@ -45,7 +45,7 @@ STALL_SLOTS = 3
 CASE_SECONDS = 60.0
 """A case that takes longer is itself stuck."""
 
-PARTS = ("gossip", "exchange", "requests_served", "transport_dropped", "transport_refused")
+PARTS = ("gossip", "exchange", "requests_served", "transport_dropped", "transport_refused", "offences")
 """Parts of a peer whose counters say what was dropped."""
 
 FINE = ("accept", "accepted", "ok", "published", "frames", "items", "duplicate")

@@ -316,3 +316,12 @@ def test_any_tree_of_blocks_gives_each_block_the_state_of_its_own_branch(data):
     for block in data.draw(st.permutations(made)):
         assert follower.state_at(block.hash).root() == block.header.state_root
         assert follower.state_at_finalised().root() == stored_genesis().root()
+
+
+def test_block_built_without_keeping_is_executed_like_anybodys():
+    chain = new_chain()
+    parent = chain.finalised
+    block, outcome = chain.build(parent.hash, Slot(1), Era(0), 0, AUTHORITIES, [transfer(chain)], keep=False)
+    assert not chain.is_pending(block.hash)
+    assert chain.head == parent
+    assert chain.execute(block, AUTHORITIES) == outcome

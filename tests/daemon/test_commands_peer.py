@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import typer
 from click.testing import Result
 from small_peer import small_spec
@@ -29,6 +30,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     app = typer.Typer()
     peer_commands.register(app)
     return lambda *arguments, **more: CliRunner().invoke(app, [*map(str, arguments)], **more)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """`run` binds the log to the stream of its invocation; later tests have another."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -12,9 +12,12 @@ import trio
 from whole_peers import World, run_virtually, seed_of
 from yumad.consensus.block import Block
 from yumad.consensus.certificate import Certificate
+from yumad.consensus.dev_accounts import dev_keypair
+from yumad.consensus.rules.v1.calls.table import call_named
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.statement import Kind, Statement, signing_digest
-from yumad.consensus.types import ZERO_HASH, Era, InvalidError, Slot, View
+from yumad.consensus.transaction import encode_transaction, sign_transaction
+from yumad.consensus.types import ZERO_HASH, AccountId, Era, InvalidError, Slot, View
 from yumad.daemon.chain_home import standing_point
 from yumad.daemon.node import Peer
 from yumad.protocols.interfaces import BadBlock
@@ -163,5 +166,31 @@ def test_block_on_an_unknown_parent_is_refused_and_leaves_the_state_as_it_was(tw
         with pytest.raises(InvalidError, match="is not executed here"):
             await both.peer.lane.execute(made[1][0], both.authorities)
         assert both.peer.opened.working.state_at_head().root() == root
+
+    twins(scenario)
+
+
+def test_pool_goes_on_seeing_the_final_state_while_the_head_is_ahead(twins) -> None:  # type: ignore[no-untyped-def]
+    """A view taken once at a finalisation shared columns with the head, and showed half of what was not final."""
+
+    async def scenario(both: Twins) -> None:
+        peer, alice = both.peer, dev_keypair("alice")
+        account = AccountId(alice.public_key)
+        call = call_named("balances.transfer_keep_alive")
+        assert call is not None
+        arguments = [dev_keypair("bob").public_key, 5]
+        transaction = sign_transaction(
+            peer.transaction_domain, alice, nonce=0, valid_until=50, call=call.number, args=arguments
+        )
+        working = both.maker.opened.working
+        block, _ = working.build(
+            working.head.hash, Slot(1), Era(0), 0, both.authorities, (encode_transaction(transaction),)
+        )
+        assert len(block.body.transactions) == 1
+        before = await peer.lane.run(lambda: (peer.mempool.next_nonce(account), peer.pool_state.balance(account)))
+        await peer.lane.execute(block, both.authorities)
+        after = await peer.lane.run(lambda: (peer.mempool.next_nonce(account), peer.pool_state.balance(account)))
+        assert before == after
+        assert after[0] == 0
 
     twins(scenario)

@@ -117,7 +117,7 @@ def test_show_of_a_cut_spec_names_the_file(run, tmp_path):
     out.write_bytes(out.read_bytes()[:-1])
     result = run("show", out)
     assert result.exit_code == 1
-    assert "chain.spec: truncated" in result.stderr
+    assert "chain.spec is no usable chain spec: truncated" in result.stderr
 
 
 def test_import_without_a_time_is_a_usage_error(run, tmp_path):
