@@ -148,8 +148,9 @@ class ExecutionLane:
         """Build a block on `parent`; it is executed like anybody's when the engine asks for it (DESIGN section 3)."""
 
         def work() -> Made:
+            best = candidates.best()
             block, outcome = self._chain.build(
-                parent.hash, slot, era, proposer_index, authorities, candidates.best(), certificate, evidence, keep=False
+                parent.hash, slot, era, proposer_index, authorities, best, certificate, evidence, keep=False
             )
             candidates.note_skipped(self._chain.skipped)
             return Made(block, outcome)
