@@ -257,7 +257,6 @@ class Swarm:
         common = min(peer.status["finalised"] for peer in self.peers)
         return {
             "common_height": common,
-            "genesis_hash": self.spec.genesis_hash.hex(),
             "peers": [self._peer_report(peer, common) for peer in self.peers],
         }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .output import format_tao, parse_tao, print_fields, print_json, reporting, usage_error
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ...consensus.chain_spec import AuthoritySpec
@@ -112,21 +113,31 @@ def import_(
             raise usage_error("--genesis-time is missing", remedy="pass Unix microseconds, `now` or +SECONDS")
         chosen, salted = profile_named(profile), _parse_salt(salt or "")
         listed = _authorities(authority_record or [], authorities, name, salted)
-        holdings = read_snapshot(
-            read_input(snapshot), expected_total=SNAPSHOT_TOTAL if expect_total is None else expect_total
-        )
-        whole = import_spec(
-            holdings,
-            [read_subnet(read_input(path), chosen) for path in subnet or []],
-            profile=chosen,
-            name=name,
-            genesis_time=Micros(_parse_time(genesis_time)),
-            salt=salted,
-            authorities=listed,
-            authority_stake=Rao(parse_tao(authority_stake)),
-            dev_names=dev or [],
-            dev_funds=Rao(parse_tao(dev_funds)),
-        )
+        paths = subnet or []
+        with progress_bar("import", unit="files and the spec", quiet=as_json) as advance:
+            steps = 2 + len(paths)
+            advance(0, steps)
+            holdings = read_snapshot(
+                read_input(snapshot), expected_total=SNAPSHOT_TOTAL if expect_total is None else expect_total
+            )
+            advance(1, steps)
+            subnets = []
+            for path in paths:
+                subnets.append(read_subnet(read_input(path), chosen))
+                advance(1 + len(subnets), steps)
+            whole = import_spec(
+                holdings,
+                subnets,
+                profile=chosen,
+                name=name,
+                genesis_time=Micros(_parse_time(genesis_time)),
+                salt=salted,
+                authorities=listed,
+                authority_stake=Rao(parse_tao(authority_stake)),
+                dev_names=dev or [],
+                dev_funds=Rao(parse_tao(dev_funds)),
+            )
+            advance(steps, steps)
         _write(loaded(whole), out, force=force, as_json=as_json)
 
 
