@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 import typer
-from click.testing import Result
 from small_peer import small_spec
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 from yumad.consensus.chain_spec import encode_chain_spec, genesis_hash
 from yumad.daemon.commands import peer as peer_commands
 from yumad.daemon.config import load_config
