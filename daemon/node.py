@@ -77,6 +77,13 @@ QUOTA_SLOT: Final = 12_000_000
 """Slot length in microseconds for which the request quotas of CHAIN 2.1 are meant; faster chains serve more."""
 
 
+KEPT_BODIES: Final = 30 * 86_400 * 1_000_000
+"""Microseconds for which block bodies are kept unless the peer is an archive (CHAIN 4.5): what a joiner may lag."""
+
+PRUNE_EVERY: Final = 256
+"""Blocks between looks at what is too old."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a peer gets from outside."""
@@ -99,6 +106,8 @@ class PeerSettings:
     """Blocks that the chain must contain: what the operator vouches for beside the genesis."""
     hotkey: KeyPair | None = None
     """Signs the heartbeats of the authority."""
+    archive: bool = False
+    """Keep every block body."""
     listen_first: bool = True
     """False only where nobody else can hold the key: tests that own the whole world."""
 
@@ -366,7 +375,18 @@ class Peer:
             self.outcomes.add(block.header.height, block.outcome)
         if self.index is not None:
             index_blocks(self.index, self.transaction_domain, report.blocks)
+        if (
+            not self.settings.archive
+            and last.header.height // PRUNE_EVERY > (report.blocks[0].header.height - 1) // PRUNE_EVERY
+        ):
+            self._prune(last.header.height)
         return [evidence for body in bodies for evidence in body.evidence]
+
+    def _prune(self, height: Height) -> None:
+        """Inside the lane: forget the bodies that are too old; headers stay for ever."""
+        keep_from = height - KEPT_BODIES // self.opened.spec.slot_length
+        if keep_from > self.opened.store.earliest_body():
+            self.opened.store.prune(Height(keep_from))
 
     # --- what others read -------------------------------------------------------------------------------------------
 

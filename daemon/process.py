@@ -139,6 +139,7 @@ async def _run(
             name=options.name or home.path.name,
             bootstrap=tuple(bootstrap.address for bootstrap in bootstraps),
             announce=config.announce,
+            archive=config.archive,
             hotkey=hotkey,
             trusted=(*options.trusted, *(b.anchor for b in bootstraps if b.anchor is not None)),
         ),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 from whole_peers import ERA_BLOCKS, World, run_virtually
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.rules.v1.balances import free_balance
-from yumad.consensus.types import AccountId
+from yumad.consensus.types import AccountId, Height
+from yumad.daemon import node
 from yumad.daemon.peer_answers import PeerAnswers
 from yumad.protocols.memory_transport import LinkQuality
 
@@ -179,5 +181,24 @@ def test_own_transactions_survive_a_crash_and_become_final_after_the_restart(tmp
             await world.stop(alone)
             await world.start(alone)
             assert alone.running.mempool.entries() == []
+
+    run_virtually(scenario)
+
+
+def test_bodies_older_than_the_kept_time_are_forgotten_and_headers_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "PRUNE_EVERY", 4)
+
+    async def scenario() -> None:
+        async with World(tmp_path, authorities=1).running() as world:
+            alone = world.authorities[0]
+            monkeypatch.setattr(node, "KEPT_BODIES", 6 * alone.running.opened.spec.slot_length)
+            await world.until_height(20)
+            store = alone.running.opened.store
+            assert store.earliest_body() >= 8
+            assert store.body(Height(3)) is None
+            assert store.header(Height(3)) is not None
+            assert store.body(store.finalised().height) is not None
 
     run_virtually(scenario)
