@@ -14,11 +14,13 @@ from adversary.hosts import LOOPBACK, accept_all, echo, eventually, make_transpo
 from adversary.raw_peer import open_socket, raw_peer
 from libp2p import new_host
 from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 from yumad.protocols.libp2p.connection_limits import ConnectionLimits
 from yumad.protocols.libp2p.identity import identity_from_seed
 from yumad.protocols.libp2p.reconnect import Reconnector
+from yumad.protocols.libp2p.yamux import HardenedYamux
 from yumad.protocols.transport import DialFailed, TransportError
 
 # --- item 4: the slot is given back -----------------------------------------------------------------------------------
@@ -316,3 +318,38 @@ async def test_socket_that_is_closed_at_once_is_harmless() -> None:
             stream = await open_socket(ours.addresses()[0])
             stream.socket.close()
         await eventually(lambda: ours.stats().inbound_refused.get("closed before a word", 0) >= 40)
+
+
+# --- a connection that ends while it begins ---------------------------------------------------------------------------
+
+
+def _ended_while(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every connection ends as the library starts this part of it."""
+    part: Any = {"multiplexer": HardenedYamux, "stream loop": SwarmConn}[moment]
+    start = part.start
+
+    async def start_too_late(self: Any) -> None:
+        muxer = self if moment == "multiplexer" else self.muxed_conn
+        muxer.abort("ended while it began")
+        await start(self)
+
+    monkeypatch.setattr(part, "start", start_too_late)
+
+
+@pytest.mark.parametrize("moment", ["multiplexer", "stream loop"])
+async def test_connection_that_ends_while_it_begins_is_kept_nowhere_and_the_dial_says_so(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = make_transport(1), make_transport(2)
+    ours.set_stream_handler("/echo", echo)
+    async with running(ours, other):
+        with monkeypatch.context() as patched:
+            _ended_while(moment, patched)
+            with trio.fail_after(2), pytest.raises(DialFailed):
+                await other.dial(ours.addresses()[0])
+            for transport in (ours, other):
+                admission = transport._admission
+                await eventually(lambda admission=admission: admission.pending == admission.established == 0)
+                assert transport.connected() == ()
+                assert transport.stats().connections == 0
+        await probe(other, ours)
