@@ -329,9 +329,12 @@ def _ended_while(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     start = part.start
 
     async def start_too_late(self: Any) -> None:
-        muxer = self if moment == "multiplexer" else self.muxed_conn
-        muxer.abort("ended while it began")
-        await start(self)
+        if moment == "stream loop":
+            self.muxed_conn.abort("ended while it began")
+        with trio.CancelScope() as scope:
+            if moment == "multiplexer":
+                scope.cancel()
+            await start(self)
 
     monkeypatch.setattr(part, "start", start_too_late)
 
