@@ -33,7 +33,7 @@ from ..interface import (
 from .balances import burn, can_receive, credit
 from .boundary import close_era
 from .budgets import Budget
-from .era_sets import era_hotkeys
+from .era_sets import NO_HOTKEY, era_hotkeys
 from .events import encode_events, encode_result
 from .execution import Prepared, execute, prepare, refuse
 from .participation import (
@@ -148,7 +148,9 @@ class BlockExecution:
         if not fees:
             return
         hotkeys = era_hotkeys(self.state, self.ctx.era)
-        coldkey = hotkey_owner(self.state, hotkeys[self.ctx.proposer_index]) if hotkeys else None
+        author = hotkeys[self.ctx.proposer_index] if hotkeys else NO_HOTKEY
+        # Anybody may associate the account of all zeros: owning it must not mean owning what belongs to nobody.
+        coldkey = None if author == NO_HOTKEY else hotkey_owner(self.state, author)
         if coldkey is not None and can_receive(self.state, coldkey, fees, self.ctx.spec.existential_deposit):
             credit(self.state, coldkey, fees)
         else:

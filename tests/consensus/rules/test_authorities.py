@@ -18,6 +18,7 @@ from yumad.consensus.chain_spec_authorities import possession_digest
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.evidence import Evidence, make_evidence
 from yumad.consensus.profiles import TAO
+from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.era_sets import read_era_set
 from yumad.consensus.rules.v1.stakes import hotkey_stake
 from yumad.consensus.statement import Kind, Statement, nullify
@@ -461,6 +462,19 @@ def test_set_of_a_restart_file_takes_over_the_running_era() -> None:
     assert kept[0] == chain.authorities
     run_era(chain, 0, 1)
     assert sorted(keys(chain)) == sorted(key_of(n) for n in (0, 1))
+
+
+def test_owner_of_the_zero_hotkey_gets_no_fees_of_members_without_hotkey() -> None:
+    chain = bigger_chain()
+    assert chain.attempt("bob", "keys.try_associate_hotkey", bytes(32)) == "ok"
+    stranger = Authority(AuthorityKey(dev_keypair("new/vote").public_key), 7)
+    chain.authorities = AuthoritySet((stranger,), Hash32(bytes([9] * 32)))
+    chain.proposer = 0
+    before = free_balance(chain.state, account("bob")), int(chain.state.read("chain/burned", 0))
+    outcome = chain.block(chain.sign("alice", "keys.try_associate_hotkey", account("new/hot")))
+    after = free_balance(chain.state, account("bob")), int(chain.state.read("chain/burned", 0))
+    assert outcome.fees > 0
+    assert after == (before[0], before[1] + outcome.fees)
 
 
 def test_member_without_hotkey_cannot_be_punished_and_carries_no_bond_into_a_kept_set() -> None:
