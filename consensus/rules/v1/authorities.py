@@ -21,12 +21,16 @@ HEARTBEATS_PER_ERA: Final = 8
 """A heartbeat may be repeated after an eighth of an era, to announce another peer id; more would be free spam."""
 
 
+def _check_root_stake(state: State, ctx: BlockContext, hotkey: AccountId) -> None:
+    if hotkey_stake(state, ROOT, hotkey) < max(ctx.spec.min_authority_weight, 1):
+        raise CallError(ErrorCode.NotEnoughRootStake)
+
+
 def check_registration(
     state: State, ctx: BlockContext, hotkey: AccountId, key: AuthorityKey, possession: bytes
 ) -> None:
     """Raise CallError unless `hotkey` may register `key`."""
-    if hotkey_stake(state, ROOT, hotkey) < max(ctx.spec.min_authority_weight, 1):
-        raise CallError(ErrorCode.NotEnoughRootStake)
+    _check_root_stake(state, ctx, hotkey)
     table = state.key_table(AUTHORITIES)
     own_row = table.find(hotkey)
     used = (state.array("authorities/authority_key"), state.array("authorities/next_key"))
@@ -59,10 +63,15 @@ def register_authority(state: State, hotkey: bytes, key: bytes, height: int) -> 
 
 
 def check_heartbeat(state: State, ctx: BlockContext, hotkey: AccountId, peer_id: bytes) -> None:
-    """Raise CallError unless the hotkey may send a heartbeat now."""
+    """Raise CallError unless the hotkey may send a heartbeat now.
+
+    It is free, so stake must stand behind it as for weights (CHAIN 3): one deposit that wanders from hotkey to hotkey
+    would otherwise leave any number of them that may each fill blocks for nothing.
+    """
     row = state.key_table(AUTHORITIES).find(hotkey)
     if row is None:
         raise CallError(ErrorCode.NotAnAuthority)
+    _check_root_stake(state, ctx, hotkey)
     if not peer_id:
         raise CallError(ErrorCode.InvalidPeerId)
     last = int(state.read("authorities/heartbeat_at", row))

@@ -121,6 +121,18 @@ def test_heartbeat_of_a_hotkey_without_key_or_without_peer_id_bars_the_block(cha
         chain.send("authority-0/hot", "authority.heartbeat", b"")
 
 
+def test_heartbeat_without_root_stake_behind_it_bars_the_block() -> None:
+    chain = newcomer_chain()
+    assert chain.attempt("new/hot", "authority.register", *proof(chain, "new/hot")) == "ok"
+    assert chain.send("new/hot", "authority.heartbeat", b"peer").code == 0
+    assert chain.attempt("bob", "stake.remove_stake", account("new/hot"), 0, 49 * TAO + 1) == "ok"
+    chain.skip(2)
+    with pytest.raises(InvalidError, match="NotEnoughRootStake"):
+        chain.send("new/hot", "authority.heartbeat", b"peer")
+    assert chain.attempt("bob", "stake.add_stake", account("new/hot"), 0, TAO) == "ok"
+    assert chain.send("new/hot", "authority.heartbeat", b"peer").code == 0
+
+
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
