@@ -67,24 +67,27 @@ def _punish(state: State, ctx: BlockContext) -> list[Event]:
 
 
 def _candidates(state: State, ctx: BlockContext) -> list[Candidate]:
-    """Every hotkey whose authority key is older than the boundary before this one, in hotkey order."""
+    """Every hotkey that had stake at the boundary before, with a key older than that boundary, in hotkey order.
+
+    Rows without that stake have no weight and are passed over at once: registered and left again, there may be many.
+    """
     earlier_boundary = ctx.era * ctx.spec.era_blocks
+    _promote_keys(state, earlier_boundary)
     present = {hotkey: index for index, hotkey in enumerate(era_hotkeys(state, ctx.era))}
     participation = state.array("era/participation")
+    table = state.key_table(AUTHORITIES)
     candidates = []
-    for hotkey, row in state.key_table(AUTHORITIES).items():
-        waiting = int(state.read("authorities/next_registered_at", row))
-        if 0 < waiting < earlier_boundary:
-            _promote_key(state, row)
+    for key, row in sorted((table.key(row), row) for row in _rows_with(state, "boundary_stake")):
+        hotkey = AccountId(key)
         registered = int(state.read("authorities/registered_at", row))
         if registered and registered >= earlier_boundary:
             continue
-        index = present.get(AccountId(hotkey))
+        index = present.get(hotkey)
         heartbeat = int(state.read("authorities/heartbeat_at", row))
         weight = min(int(state.read("authorities/boundary_stake", row)), hotkey_stake(state, ROOT, hotkey))
         candidates.append(
             Candidate(
-                hotkey=AccountId(hotkey),
+                hotkey=hotkey,
                 key=AuthorityKey(state.read("authorities/authority_key", row).tobytes()),
                 weight=Rao(weight),
                 heartbeat=heartbeat > earlier_boundary,
@@ -94,6 +97,18 @@ def _candidates(state: State, ctx: BlockContext) -> list[Candidate]:
             )
         )
     return candidates
+
+
+def _rows_with(state: State, column: str) -> list[int]:
+    """Rows of the authorities table whose number in `column` is not zero."""
+    return np.flatnonzero(state.array(f"authorities/{column}")).tolist()
+
+
+def _promote_keys(state: State, earlier_boundary: int) -> None:
+    """Replacement keys that are old enough by now take their places."""
+    for row in _rows_with(state, "next_registered_at"):
+        if int(state.read("authorities/next_registered_at", row)) < earlier_boundary:
+            _promote_key(state, row)
 
 
 def _promote_key(state: State, row: int) -> None:
@@ -115,5 +130,8 @@ def _bond(state: State, ctx: BlockContext, era: Era, authorities: AuthoritySet, 
 
 
 def _note_boundary_stakes(state: State) -> None:
+    known = state.array("authorities/boundary_stake")
     for hotkey, row in state.key_table(AUTHORITIES).items():
-        state.write("authorities/boundary_stake", row, hotkey_stake(state, ROOT, hotkey))
+        stake = hotkey_stake(state, ROOT, hotkey)
+        if stake != known.item(row):
+            state.write("authorities/boundary_stake", row, stake)
