@@ -162,6 +162,9 @@ class HardenedSwarm(Swarm):
     async def notify_connected(self, conn: INetConn) -> None:
         """Called by the library once a connection is in the table."""
         muxer = _muxer(conn)
+        if self._admission.is_banned(PeerId(muxer.peer_id.to_base58()), trio.current_time()):
+            # Banned since it was admitted, when it was not in the table for the ban to find.
+            muxer.abort("banned")
         if muxer.close_reason is not None:
             # It ended while the library was starting it, which cleaned up before it put it into the table.
             self.remove_conn(conn)  # type: ignore[arg-type]

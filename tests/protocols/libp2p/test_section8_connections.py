@@ -356,3 +356,28 @@ async def test_connection_that_ends_while_it_begins_is_kept_nowhere_and_the_dial
                 assert transport.connected() == ()
                 assert transport.stats().connections == 0
         await probe(other, ours)
+
+
+@pytest.mark.parametrize("direction", ["outbound", "inbound"])
+async def test_peer_banned_while_its_connection_begins_is_not_connected(direction: str) -> None:
+    ours, other = make_transport(1), make_transport(2)
+    async with running(ours, other):
+        swarm = ours._node.swarm
+        add_conn = swarm.add_conn
+
+        async def ban_then_add(*arguments: Any, **options: Any) -> Any:
+            ours.ban(other.local_peer, 60)
+            return await add_conn(*arguments, **options)
+
+        swarm.add_conn = ban_then_add
+        if direction == "outbound":
+            with pytest.raises(DialFailed):
+                await ours.dial(other.addresses()[0])
+        else:
+            with suppress(DialFailed):  # its own side may have begun by then
+                await other.dial(ours.addresses()[0])
+        await eventually(lambda: ours.is_banned(other.local_peer))
+        await eventually(lambda: ours._admission.pending == ours._admission.established == 0)
+        assert ours.connected() == ()
+        assert ours.stats().connections == 0
+        await eventually(lambda: other.connected() == ())
