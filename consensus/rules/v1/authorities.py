@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ...authority import AuthoritySet
 from ...chain_spec_authorities import possession_digest
 from ...signature import verify
 from ...types import AccountId, AuthorityKey
 from ..interface import BlockContext
+from .era_sets import NO_HOTKEY
 from .errors import CallError, ErrorCode
 from .schema import AUTHORITIES
 from .stakes import ROOT, hotkey_stake
@@ -96,6 +99,24 @@ def bonded_stake(state: State, hotkey: bytes, era: int, unbond_eras: int) -> int
         return 0
     last_sat = int(state.read("authorities/last_sat", row)) - 1
     return int(state.read("authorities/bonded_stake", row)) if last_sat >= 0 and era <= last_sat + unbond_eras else 0
+
+
+def bond_members(
+    state: State, ctx: BlockContext, era: int, authorities: AuthoritySet, hotkeys: Sequence[bytes]
+) -> None:
+    """Bond the members of the set of `era`; `hotkeys` are in their order, NO_HOTKEY where nobody registered the key.
+
+    Each keeps at least the largest weight it has had since it was last free, as far as it has that stake: what was
+    slashed, or what only a restart file gave, is nobody's to keep.
+    """
+    for hotkey, member in zip(hotkeys, authorities.members, strict=True):
+        if hotkey == NO_HOTKEY:
+            continue
+        row = state.key_table(AUTHORITIES).open(hotkey)
+        bonded = bonded_stake(state, hotkey, ctx.era, max(ctx.spec.unbond_eras, 1))
+        held = min(member.weight, hotkey_stake(state, ROOT, hotkey))
+        state.write("authorities/bonded_stake", row, max(bonded, held))
+        state.write("authorities/last_sat", row, era + 1)
 
 
 def describe_authority(state: State, row: int) -> dict[str, Any]:

@@ -5,7 +5,6 @@ The choice of the set itself is pure and stands in `set_change`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,9 +12,9 @@ import numpy as np
 from ...authority import MAX_AUTHORITIES, AuthoritySet, era_seed
 from ...types import AccountId, AuthorityKey, Era, Hash32, Rao
 from ..interface import BlockContext, Event
-from .authorities import bonded_stake
+from .authorities import bond_members
 from .balances import burn
-from .era_sets import NO_HOTKEY, era_hotkeys, forget_era_set, write_era_set
+from .era_sets import era_hotkeys, forget_era_set, write_era_set
 from .events import EventKind, event
 from .schema import AUTHORITIES
 from .set_change import Candidate, next_members, next_set
@@ -41,7 +40,7 @@ def close_era(state: State, ctx: BlockContext) -> tuple[AuthoritySet, list[Event
     hotkeys = [c.hotkey for c in members] if members else list(era_hotkeys(state, ctx.era))
     write_era_set(state, upcoming, authorities, hotkeys)
     forget_era_set(state, ctx.era - ctx.spec.evidence_eras)
-    _bond(state, ctx, upcoming, authorities, hotkeys)
+    bond_members(state, ctx, upcoming, authorities, hotkeys)
     _note_boundary_stakes(state)
     state.write("era/participation", slice(0, MAX_AUTHORITIES), 0)
     events.append(event(EventKind.NewAuthoritySet, upcoming, len(authorities.members), authorities.total_weight))
@@ -116,17 +115,6 @@ def _promote_key(state: State, row: int) -> None:
     state.write("authorities/registered_at", row, state.read("authorities/next_registered_at", row))
     state.write("authorities/next_key", row, 0)
     state.write("authorities/next_registered_at", row, 0)
-
-
-def _bond(state: State, ctx: BlockContext, era: Era, authorities: AuthoritySet, hotkeys: Sequence[bytes]) -> None:
-    """Each member keeps at least the largest weight it has had since it was last free."""
-    for hotkey, member in zip(hotkeys, authorities.members, strict=True):
-        if hotkey == NO_HOTKEY:
-            continue
-        row = state.key_table(AUTHORITIES).open(hotkey)
-        bonded = bonded_stake(state, hotkey, ctx.era, max(ctx.spec.unbond_eras, 1))
-        state.write("authorities/bonded_stake", row, max(bonded, member.weight))
-        state.write("authorities/last_sat", row, era + 1)
 
 
 def _note_boundary_stakes(state: State) -> None:

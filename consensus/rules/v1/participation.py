@@ -13,6 +13,7 @@ from ...evidence import Evidence, is_offence, make_evidence, verify_evidence
 from ...statement import Kind
 from ...types import Hash32, InvalidError
 from ..interface import BlockContext, Event
+from .authorities import bond_members
 from .era_sets import NO_HOTKEY, read_era_set, write_era_set
 from .events import EventKind, event
 from .schema import AUTHOR, AUTHORITIES, BLOCK_HASH_RING, IN_CERTIFICATE
@@ -28,8 +29,8 @@ def adopt_authorities(state: State, ctx: BlockContext) -> None:
     """Make the state's set of this era the one that votes.
 
     They differ only after a restart file, which replaces the set of the running era from outside (CHAIN 1.3,
-    partitions). Participation starts anew with it. A member whose key nobody registered has no hotkey: its fees are
-    burned.
+    partitions). Participation starts anew with it, and its members are bonded like those of any set. A member whose
+    key nobody registered has no hotkey: its fees are burned.
     """
     expected = np.frombuffer(ctx.authorities.hash, dtype=np.uint8)
     if np.array_equal(state.read("chain/authorities_hash", 0), expected):
@@ -40,6 +41,7 @@ def adopt_authorities(state: State, ctx: BlockContext) -> None:
     }
     hotkeys = [registered.get(member.key, NO_HOTKEY) for member in ctx.authorities.members]
     write_era_set(state, ctx.era, ctx.authorities, hotkeys)
+    bond_members(state, ctx, ctx.era, ctx.authorities, hotkeys)
     state.write("era/participation", slice(0, MAX_AUTHORITIES), 0)
 
 

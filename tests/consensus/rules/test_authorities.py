@@ -18,6 +18,7 @@ from yumad.consensus.chain_spec_authorities import possession_digest
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.evidence import Evidence, make_evidence
 from yumad.consensus.profiles import TAO
+from yumad.consensus.rules.v1.authorities import bonded_stake
 from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.era_sets import read_era_set
 from yumad.consensus.rules.v1.stakes import hotkey_stake
@@ -474,6 +475,21 @@ def test_set_of_a_restart_file_takes_over_the_running_era() -> None:
     assert kept[0] == chain.authorities
     run_era(chain, 0, 1)
     assert sorted(keys(chain)) == sorted(key_of(n) for n in (0, 1))
+
+
+def test_members_of_a_restart_set_are_bonded_with_what_they_have() -> None:
+    chain = newcomer_chain()
+    assert chain.attempt("new/hot", "authority.register", *proof(chain, "new/hot")) == "ok"
+    newcomer = Authority(AuthorityKey(dev_keypair("new/vote").public_key), 40 * TAO)
+    survivor = Authority(AuthorityKey(key_of(0)), 900 * TAO)  # more than stands behind it
+    members = tuple(sorted([newcomer, survivor], key=lambda member: member.key))
+    chain.authorities = AuthoritySet(members, Hash32(bytes([9] * 32)))
+    chain.block()
+    assert chain.attempt("bob", "stake.remove_stake", account("new/hot"), 0, 11 * TAO) == "AuthorityBonded"
+    assert chain.attempt("bob", "stake.remove_stake", account("new/hot"), 0, 10 * TAO) == "ok"
+    assert bonded_stake(chain.state, account("new/hot"), 2, chain.spec.unbond_eras) == 40 * TAO
+    assert bonded_stake(chain.state, account("new/hot"), 3, chain.spec.unbond_eras) == 0
+    assert bonded_stake(chain.state, account("authority-0/hot"), 0, chain.spec.unbond_eras) == 100 * TAO
 
 
 def test_owner_of_the_zero_hotkey_gets_no_fees_of_members_without_hotkey() -> None:
