@@ -23,6 +23,9 @@ GRACE_SECONDS: Final = 0.25
 MAX_BANS: Final = 4096
 """Bans remembered; past it the one that ends first is forgotten. A ban names a key, and keys cost nothing."""
 
+MAX_ARRIVALS: Final = 4096
+"""Addresses whose rate is remembered; past it the one that is silent longest is forgotten, which is fullest again."""
+
 
 class Refusal(Enum):
     """Why an inbound connection was not taken."""
@@ -70,6 +73,8 @@ class Slot:
     """One connection's place in the accounts."""
 
     host: str
+    """The address; of IPv6 its /64, which one machine has all to itself."""
+
     network: str
     exempt: bool
     since: float
@@ -103,7 +108,7 @@ class Admission:
         self, host: str, now: float, *, evict: Callable[[], None], heard: Callable[[], float | None]
     ) -> Slot | Refusal:
         """An inbound socket of address `host`. It may cost another pending one its place."""
-        network, exempt = self._classify(host)
+        host, network, exempt = self._classify(host)
         if not exempt:
             if not self._may_arrive(host, now):
                 return Refusal.RATE
@@ -147,7 +152,7 @@ class Admission:
 
     def dialed(self, host: str, peer: PeerId, now: float, *, evict: Callable[[], None]) -> Slot:
         """An outbound connection is up."""
-        network, exempt = self._classify(host)
+        host, network, exempt = self._classify(host)
         slot = Slot(host, network, exempt, now, evict, lambda: None, peer, outbound=True)
         self._established[slot] = None
         return slot
@@ -189,14 +194,15 @@ class Admission:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _classify(self, host: str) -> tuple[str, bool]:
-        ip = ipaddress.ip_address(host.split("%", 1)[0])
+    def _classify(self, address: str) -> tuple[str, str, bool]:
+        """(host, network, exempt) as the accounts have them."""
+        ip = ipaddress.ip_address(address.split("%", 1)[0])
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
-        length = 24 if isinstance(ip, ipaddress.IPv4Address) else 48
-        network = str(ipaddress.ip_network((ip, length), strict=False))
+        host_bits, network_bits = (32, 24) if isinstance(ip, ipaddress.IPv4Address) else (64, 48)
+        host, network = (str(ipaddress.ip_network((ip, bits), strict=False)) for bits in (host_bits, network_bits))
         exempt = (self._limits.exempt_loopback and ip.is_loopback) or (self._limits.exempt_private and ip.is_private)
-        return network, exempt
+        return host, network, exempt
 
     def _colocation(self, host: str, network: str) -> Refusal | None:
         if sum(slot.host == host for slot in self._established) >= self._limits.per_address:
@@ -207,13 +213,11 @@ class Admission:
 
     def _may_arrive(self, host: str, now: float) -> bool:
         rate, burst = self._limits.arrivals_per_second, self._limits.arrivals_burst
-        tokens, last = self._arrivals.get(host, (float(burst), now))
+        tokens, last = self._arrivals.pop(host, (float(burst), now))
         tokens = min(float(burst), tokens + (now - last) * rate)
-        if len(self._arrivals) >= MAX_BANS:
-            # Buckets that are full again say nothing.
-            full_after = burst / rate
-            self._arrivals = {h: b for h, b in self._arrivals.items() if now - b[1] < full_after}
         self._arrivals[host] = (max(tokens - 1.0, 0.0), now)
+        if len(self._arrivals) > MAX_ARRIVALS:
+            del self._arrivals[next(iter(self._arrivals))]
         return tokens >= 1.0
 
     def _evict_pending(self, now: float) -> bool:

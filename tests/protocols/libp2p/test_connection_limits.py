@@ -141,6 +141,28 @@ def test_arrivals_of_one_address_are_limited_by_rate() -> None:
     assert isinstance(door.arrive("later", "8.8.8.8", 0.5), Slot)
 
 
+def test_arrivals_remembered_are_bounded_and_the_longest_silent_goes_first(monkeypatch) -> None:
+    monkeypatch.setattr(connection_limits, "MAX_ARRIVALS", 3)
+    door = _door(ConnectionLimits(pending_per_address=1000, arrivals_burst=2, arrivals_per_second=1))
+    for number in range(10):
+        assert isinstance(door.arrive("busy", "9.9.9.9", float(number)), Slot)
+        door.arrive(str(number), f"8.8.8.{number}", float(number))
+    assert len(door.admission._arrivals) == 3
+    door.arrive("busy", "9.9.9.9", 9.0)
+    assert door.arrive("busy", "9.9.9.9", 9.0) is Refusal.RATE
+
+
+def test_addresses_of_one_ipv6_host_share_its_caps() -> None:
+    hosts = [f"2001:db8::{number:x}" for number in range(1, 9)]
+    door = _door(ConnectionLimits(pending_per_address=1000, arrivals_burst=5))
+    assert [door.arrive(host, host, 0.0) for host in hosts].count(Refusal.RATE) == 3
+    door = _door(ConnectionLimits(pending_per_address=2))
+    assert [door.arrive(host, host, 0.0) for host in hosts].count(Refusal.PENDING) == 6
+    door = _door(ConnectionLimits(per_address=2))
+    assert [_connect(door, host, host) for host in hosts].count(Refusal.ADDRESS) == 6
+    assert _connect(door, "neighbour", "2001:db8:0:1::1") is None
+
+
 @given(
     st.lists(
         st.tuples(
