@@ -146,9 +146,9 @@ class Admission:
 
     # --- outbound ---------------------------------------------------------------------------------------------------
 
-    def may_dial(self) -> bool:
-        """Whether one more outbound connection fits."""
-        return len(self._established) < self._limits.total
+    def may_dial(self, dialing: int = 0) -> bool:
+        """Whether one more outbound connection fits beside those that are being dialed."""
+        return len(self._established) + dialing < self._limits.total
 
     def dialed(self, host: str, peer: PeerId, now: float, *, evict: Callable[[], None]) -> Slot:
         """An outbound connection is up."""

@@ -306,11 +306,11 @@ class HardenedSwarm(Swarm):
     async def _dial(self, address: Address, peer: PeerId) -> None:
         if not self.is_open:
             raise DialFailed(str(address), "the network is not running")
-        if self._admission.is_banned(peer, trio.current_time()):
-            raise DialFailed(str(address), "the peer is banned")
-        if not self._admission.may_dial():
-            raise DialFailed(str(address), "the connection cap is reached")
         async with self._dials:
+            if self._admission.is_banned(peer, trio.current_time()):
+                raise DialFailed(str(address), "the peer is banned")
+            if not self._admission.may_dial(self._dials.borrowed_tokens - 1):
+                raise DialFailed(str(address), "the connection cap is reached")
             with trio.move_on_after(DIAL_TIMEOUT) as scope:
                 channel = await self._open_socket(address)
                 try:

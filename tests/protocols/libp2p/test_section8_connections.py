@@ -91,6 +91,25 @@ async def test_full_host_takes_a_protected_peer_in_place_of_a_stranger() -> None
         assert len(victim.connected()) == 3
 
 
+async def test_dials_at_once_do_not_pass_the_connection_cap() -> None:
+    ours = make_transport(1, limits=ConnectionLimits(total=3, reserved_outbound=3))
+    others = [make_transport(number) for number in range(2, 8)]
+    reasons: list[str] = []
+
+    async def dial(other: Any) -> None:
+        try:
+            await ours.dial(other.addresses()[0])
+        except DialFailed as error:
+            reasons.append(error.reason)
+
+    async with running(ours, *others):
+        async with trio.open_nursery() as nursery:
+            for other in others:
+                nursery.start_soon(dial, other)
+        assert len(ours.connected()) == 3
+        assert reasons == ["the connection cap is reached"] * 3
+
+
 async def test_banned_peer_is_dropped_and_refused_both_ways_until_the_ban_ends() -> None:
     a, b = make_transport(1), make_transport(2)
     async with running(a, b):
