@@ -185,8 +185,10 @@ def test_tempo_starts_a_new_period_at_once(chain: DevChain) -> None:
     assert [epoch.netuid for epoch in chain.outcomes[-1].epochs] == [1]
 
 
-def test_changing_the_price_bounds_moves_the_price_inside(chain: DevChain) -> None:
+def test_changing_the_price_bounds_moves_the_price_inside_from_the_next_block_on(chain: DevChain) -> None:
     assert chain.command("sudo_set_min_burn", 1, 900_000_000) == "ok"
+    assert chain.state.read("subnets/burn", 1) < 900_000_000
+    chain.skip(1)
     assert chain.state.read("subnets/burn", 1) == 900_000_000
 
 

@@ -17,7 +17,6 @@ from ..schedule import freeze_window_closed
 from ..schema import MAX_MECHANISMS
 from ..stakes import ROOT
 from ..subnets import (
-    clamp_burn,
     close_mechanisms,
     global_parameter,
     neuron_count,
@@ -95,9 +94,6 @@ def _plain(entry: Hyperparameter) -> Apply:
         if related is not None:
             related(state, height, netuid, values)
         state.write(f"subnets/{entry.name}", netuid, value)
-        if entry.name in ("min_burn", "max_burn"):
-            low, high = parameter(state, netuid, "min_burn"), parameter(state, netuid, "max_burn")
-            state.write("subnets/burn", netuid, clamp_burn(int(state.read("subnets/burn", netuid)), low, high))
 
     return apply
 
