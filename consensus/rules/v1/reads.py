@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...fixed_point import u64_to_proportion
-from ...types import AccountId, InvalidError
+from ...types import U32_MAX, AccountId, InvalidError
 from .authorities import describe_authority
 from .balances import current_height, free_balance
 from .calls.call import Argument, ArgumentKind
@@ -153,7 +153,7 @@ def authorities(state: State) -> list[dict[str, Any]]:
 
 def era_members(state: State, era: int) -> list[bytes]:
     """Hotkeys of the members of an era's set, in the set's order; empty for an era not kept."""
-    return [bytes(hotkey) for hotkey in era_hotkeys(state, era)]
+    return [bytes(hotkey) for hotkey in era_hotkeys(state, era)] if era <= U32_MAX else []
 
 
 # --- subnets ----------------------------------------------------------------------------------------------------------

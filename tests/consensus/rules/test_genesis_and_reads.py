@@ -102,6 +102,11 @@ def test_authorities_read_lists_every_registered_one() -> None:
     ]
 
 
+@pytest.mark.parametrize("era", [1, (1 << 32) - 1, 1 << 32, (1 << 64) - 1])
+def test_members_of_an_era_that_is_not_kept_are_nobody(era: int) -> None:
+    assert ask(DevChain(), "era_members", era) == []
+
+
 def test_epoch_read_gives_the_last_epoch() -> None:
     chain = DevChain()
     chain.skip(12)
