@@ -9,7 +9,6 @@ import numpy as np
 
 from ...fixed_point import U64F64, UQ64
 from ...types import U64_MAX, AccountId
-from .hyperparameters import SUBNET
 from .schedule import SubnetSchedule
 from .schema import NEURON_STRIDE, NEURONS, SUBNETS, mechanism_columns
 
@@ -169,7 +168,3 @@ def raise_burn(state: State, netuid: int) -> None:
     price = UQ64.to_u64(UQ64.mul(UQ64.from_int(int(state.read("subnets/burn", netuid))), multiplier))
     low, high = parameter(state, netuid, "min_burn"), parameter(state, netuid, "max_burn")
     state.write("subnets/burn", netuid, clamp_burn(price, low, high))
-
-
-PARAMETER_NAMES: Final = tuple(entry.name for entry in SUBNET)
-"""Column names of the per-subnet parameters."""
