@@ -37,9 +37,11 @@ def parse_network_address(text: str) -> str:
             parsed = ipaddress.IPv4Address(host) if kind == "ip4" else ipaddress.IPv6Address(host)
         except ValueError as error:
             raise _refused(text, f"{host!r} is not an {kind} address") from error
+        if "%" in host:
+            raise _refused(text, f"{host!r} names an interface, which says nothing on another machine")
         if str(parsed) != host:
             raise _refused(text, f"{host!r} should be written {parsed}")
-    elif kind in ("dns4", "dns6", "dns"):
+    elif kind in ("dns4", "dns6"):
         if not host or not all(_LABEL.fullmatch(label) for label in host.split(".")):
             raise _refused(text, f"{host!r} is not a host name")
     else:

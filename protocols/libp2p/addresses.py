@@ -81,6 +81,9 @@ def _checked_host(kind: str, host: str) -> str:
     if kind == "ip4":
         return str(ipaddress.IPv4Address(host))
     if kind == "ip6":
+        if "%" in host:
+            # Valid for `ipaddress`, not for the library, and from a stranger it would name an interface of ours.
+            raise ValueError(f"{host!r} names an interface; an address that others can use has none")
         return str(ipaddress.IPv6Address(host))
     labels = host.removesuffix(".").split(".")
     if not 1 <= len(host) <= 253 or not all(_DNS_LABEL.fullmatch(label) for label in labels):

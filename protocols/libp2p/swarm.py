@@ -357,7 +357,8 @@ class HardenedSwarm(Swarm):
                 channel = SocketChannel(raw.stream.stream, is_initiator=True)
                 channel.dialed_as = address.without_peer()
                 return channel
-            except OpenConnectionError as error:
+            except (OpenConnectionError, ValueError) as error:
+                # ValueError: a name server's answer that the library takes for no address.
                 failure = _reason(error, address.peer)
         raise DialFailed(str(address), failure)
 

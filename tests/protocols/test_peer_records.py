@@ -123,7 +123,7 @@ def test_random_bytes_are_no_record(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["/ip4/1.2.3.4/tcp/1", "/ip6/2001:db8::1/tcp/65535", "/dns4/a.example/tcp/80", "/dns6/x/tcp/2", "/dns/y-z.q/tcp/3"],
+    ["/ip4/1.2.3.4/tcp/1", "/ip6/2001:db8::1/tcp/65535", "/dns4/a.example/tcp/80", "/dns6/x/tcp/2", "/dns4/y-z/tcp/3"],
 )
 def test_address_that_can_be_dialed_is_taken(text: str) -> None:
     assert parse_network_address(text) == text
@@ -135,6 +135,8 @@ def test_address_that_can_be_dialed_is_taken(text: str) -> None:
         ("", "expected /<kind>"),
         ("/ip4/1.2.3.4/udp/1", "expected /<kind>"),
         ("/ip4/1.2.3.4/tcp/1/ws", "expected /<kind>"),
+        ("/dns/y-z.q/tcp/3", "kind 'dns' is unknown"),
+        ("/ip6/fe80::1%eth0/tcp/1", "names an interface"),
         ("/ip4/1.2.3.4/tcp/0", "port '0'"),
         ("/ip4/1.2.3.4/tcp/65536", "port '65536'"),
         ("/ip4/1.2.3.4/tcp/080", "port '080'"),

@@ -46,6 +46,7 @@ def test_address_is_written_in_canonical_form() -> None:
         ("/ip4/1.2.3/tcp/1", "1.2.3"),
         ("/ip4/::1/tcp/1", "::1"),
         ("/ip6/1.2.3.4/tcp/1", "1.2.3.4"),
+        ("/ip6/fe80::1%eth0/tcp/1", "names an interface"),
         ("/dns4/-bad-.example/tcp/1", "not a DNS name"),
         ("/dns4//tcp/1", "not a DNS name"),
         ("/ip4/1.2.3.4/tcp/0", "1..65535"),

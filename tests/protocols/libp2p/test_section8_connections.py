@@ -237,12 +237,25 @@ async def test_dial_reports_why_it_failed() -> None:
         for address, reason in (
             ("/ip4/127.0.0.1/tcp/1/p2p/nonsense", "base58 digits"),
             (f"/ip4/300.0.0.1/tcp/1/p2p/{other.local_peer}", "300.0.0.1"),
+            (f"/ip6/fe80::1%eth0/tcp/1/p2p/{other.local_peer}", "names an interface"),
             (other.addresses()[0].rpartition("/p2p/")[0], "does not end in"),
             (ours.addresses()[0], "this peer itself"),
             (other.addresses()[0].replace(other.local_peer, make_transport(5).local_peer), "another peer than"),
         ):
             with pytest.raises(DialFailed, match=reason):
                 await ours.dial(address)
+
+
+async def test_name_that_resolves_to_what_is_no_address_is_a_failed_dial(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = make_transport(1)
+
+    async def answer(*arguments: Any, **options: Any) -> Any:
+        return [(stdlib_socket.AF_INET6, stdlib_socket.SOCK_STREAM, 6, "", ("fe80::1%eth0", 1, 0, 2))]
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", answer)
+    async with running(ours):
+        with pytest.raises(DialFailed, match="fe80::1%eth0"):
+            await ours.dial(f"/dns6/peer.example/tcp/1/p2p/{make_transport(2).local_peer}")
 
 
 # --- item 12: supervision ---------------------------------------------------------------------------------------------
