@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yumad.consensus.fixed_point import upscale_to_u16
 from yumad.consensus.profiles import DEV, TAO
+from yumad.consensus.rules.v1.errors import error_name
 from yumad.consensus.rules.v1.weights import read_row, upscaled_weights
 from yumad.consensus.types import InvalidError, Rao
 
@@ -158,13 +159,26 @@ def test_batch_items_succeed_and_fail_by_themselves() -> None:
         ([1, 1], [[packed([0, 2]), packed([1, 1])]], [0], "InputLengthsUnequal"),
         ([], [], [], "InputLengthsUnequal"),
         ([9], [[packed([0, 2]), packed([1, 1])]], [0], "MechanismDoesNotExist"),
-        ([1], [[packed([0, 2]), packed([1])]], [0], "InputLengthsUnequal"),
+        ([1], [[packed([0, 2]), packed([1])]], [0], "WeightVecNotEqualSize"),
     ],
 )
 def test_batch_without_one_good_item_bars_the_block(
     netuids: list[int], lists: list[list[bytes]], keys: list[int], error: str
 ) -> None:
     assert refusal(chain_with(), "neuron-1", "weights.batch_set_weights", packed(netuids), lists, keys) == error
+
+
+def test_item_of_a_batch_fails_with_its_first_numbered_check() -> None:
+    chain = chain_with()
+    good, uneven = [packed([0, 2]), packed([1, 1])], [packed([0, 2]), packed([1])]
+    netuids = packed([1, 0, 1, 9])
+    outcome = chain.send("neuron-1", "weights.batch_set_weights", netuids, [good, uneven, uneven, good], [0] * 4)
+    failed = [happened.arguments for happened in outcome.events if event_names([happened]) == ["BatchWeightItemFailed"]]
+    assert [(netuid, error_name(int(code))) for netuid, code in failed] == [
+        (0, "CanNotSetRootNetworkWeights"),
+        (1, "WeightVecNotEqualSize"),
+        (9, "MechanismDoesNotExist"),
+    ]
 
 
 def test_batch_with_a_subnet_whose_stake_threshold_is_missed_fails_as_a_whole() -> None:

@@ -25,22 +25,33 @@ SET_WEIGHT: Final = 400
 
 def _check_one(state: State, ctx: BlockContext, signer: AccountId, target: tuple[int, int], args: Arguments) -> int:
     """Pre-checks of YUMA 5.1 in their order, then its numbered ones; gives the uid."""
-    netuid, mechanism = target
-    uids, values, version_key = args
+    uids, values, _ = args
     if len(uids) != len(values):
         raise CallError(ErrorCode.InputLengthsUnequal)
-    check_min_stake(state, netuid, signer)
+    check_min_stake(state, target[0], signer)
+    return _check_numbered(state, ctx, signer, target, args)
+
+
+def _check_numbered(
+    state: State, ctx: BlockContext, signer: AccountId, target: tuple[int, int], args: Arguments
+) -> int:
+    """The numbered checks of YUMA 5.1 alone: all that an item of a batch has to pass by itself."""
+    netuid, mechanism = target
+    uids, values, version_key = args
     return check_weights(state, netuid, mechanism, signer, uids, values, version_key, ctx.height)
+
+
+def _store(state: State, ctx: BlockContext, target: tuple[int, int], uid: int, args: Arguments) -> Event:
+    netuid, mechanism = target
+    uids, values, _ = args
+    store_weights(state, netuid, mechanism, uid, uids, values, ctx.height)
+    return event(EventKind.WeightsSet, netuid, mechanism, uid)
 
 
 def _set_one(
     state: State, ctx: BlockContext, signer: AccountId, target: tuple[int, int], args: Arguments
 ) -> list[Event]:
-    uid = _check_one(state, ctx, signer, target, args)
-    netuid, mechanism = target
-    uids, values, _ = args
-    store_weights(state, netuid, mechanism, uid, uids, values, ctx.height)
-    return [event(EventKind.WeightsSet, netuid, mechanism, uid)]
+    return [_store(state, ctx, target, _check_one(state, ctx, signer, target, args), args)]
 
 
 def _check_set_weights(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> None:
@@ -76,7 +87,7 @@ def _check_batch(state: State, ctx: BlockContext, signer: AccountId, args: Argum
     first: CallError | None = None
     for netuid, item in items:
         try:
-            _check_one(state, ctx, signer, (netuid, 0), item)
+            _check_numbered(state, ctx, signer, (netuid, 0), item)
         except CallError as error:
             first = first or error
         else:
@@ -89,9 +100,11 @@ def _batch_set_weights(state: State, ctx: BlockContext, signer: AccountId, args:
     events: list[Event] = []
     for netuid, item in items:
         try:
-            events += _set_one(state, ctx, signer, (netuid, 0), item)
-        except CallError as error:  # every check stands before the first write, so nothing is half done
+            uid = _check_numbered(state, ctx, signer, (netuid, 0), item)
+        except CallError as error:
             events.append(event(EventKind.BatchWeightItemFailed, netuid, int(error.number)))
+        else:
+            events.append(_store(state, ctx, (netuid, 0), uid, item))
     events.append(event(EventKind.BatchWeightsCompleted, len(items), signer))
     return events
 
