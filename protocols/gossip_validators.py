@@ -238,7 +238,7 @@ class Validators:
             raise InvalidError(f"evidence names signer {index} of {len(authorities.members)}")
         if self._evidence_key(era, index) in self._evidence_seen:
             return "duplicate"
-        if not self.evidence.fits(len(data)):
+        if not self.evidence.fits(MAX_EVIDENCE_GOSSIP):
             return "queue_full"
         verify_evidence(self._view.vote_domain, evidence, authorities)
         self._keep_evidence(evidence)
@@ -252,8 +252,8 @@ class Validators:
         return is_new
 
     def _keep_evidence(self, evidence: Evidence) -> None:
-        self.evidence.put(evidence, MAX_EVIDENCE_GOSSIP)
-        self.note_own_evidence(evidence)
+        if self.evidence.put(evidence, MAX_EVIDENCE_GOSSIP):  # else it may come again, when the queue has room
+            self.note_own_evidence(evidence)
 
     def _evidence_key(self, era: Era, index: int) -> tuple[Era, bytes]:
         authorities = self._view.authorities(era)

@@ -36,7 +36,7 @@ from yumad.consensus.transaction import (
 from yumad.consensus.types import Era, Hash32, Signature, Slot, View
 from yumad.protocols.gossip_messages import TransactionBatch, decode_batch, encode_batch
 from yumad.protocols.gossip_validators import Validators
-from yumad.protocols.limits import ANNOUNCEMENTS, HELD_PROPOSAL_BYTES, MAX_BATCH
+from yumad.protocols.limits import ANNOUNCEMENTS, HELD_PROPOSAL_BYTES, MAX_BATCH, MAX_EVIDENCE_GOSSIP
 from yumad.protocols.peer_ledger import Offence
 from yumad.protocols.transport import GossipVerdict, PeerId
 
@@ -135,6 +135,19 @@ def test_second_proposal_of_a_view_becomes_evidence_once_and_is_not_relayed(sett
     assert len(setting.validators.proposals) == 1
     assert len(setting.validators.evidence) == 1
     assert setting.offences == []
+
+
+async def test_evidence_that_finds_its_queue_full_is_made_again_later(setting: Setting) -> None:
+    proposals = [propose(FOUR, resealed(BLOCK, signal=n), 1) for n in range(3)]
+    evidence = make_evidence(proposals[1].signed, proposals[2].signed)
+    while setting.validators.evidence.put(evidence, MAX_EVIDENCE_GOSSIP):
+        pass
+    for proposal in proposals[:2]:
+        setting.validators.proposal(A, encode_proposal(proposal))
+    while len(setting.validators.evidence):
+        await setting.validators.evidence.get()
+    assert setting.validators.proposal(A, encode_proposal(proposals[2])) is IGNORE
+    assert len(setting.validators.evidence) == 1
 
 
 def test_forged_second_proposal_makes_no_evidence(setting: Setting) -> None:
