@@ -163,6 +163,15 @@ def test_emission_split_sums_to_all_over_at_most_the_mechanisms(shares: tuple[in
     assert mechanism_split(chain.state, 1) == (shares if error == "ok" else None)
 
 
+def test_setting_the_mechanism_count_that_holds_leaves_the_split_and_another_count_evens_it() -> None:
+    chain = DevChain(dev_spec(subnets=(subnet({"mechanism_count": 2, "max_allowed_uids": 64}),)))
+    assert chain.command("sudo_set_mechanism_emission_split", 1, 65_535, 0) == "ok"
+    assert chain.command("sudo_set_mechanism_count", 1, 2) == "ok"
+    assert mechanism_split(chain.state, 1) == (65_535, 0)
+    assert chain.command("sudo_set_mechanism_count", 1, 1) == "ok"
+    assert mechanism_split(chain.state, 1) is None
+
+
 @pytest.mark.parametrize("netuid", [0, 2, 1 << 40, -1])
 def test_order_for_a_subnet_that_does_not_exist_fails(chain: DevChain, netuid: int) -> None:
     assert chain.command("sudo_set_kappa", netuid, 1) == "SubNetworkDoesNotExist"

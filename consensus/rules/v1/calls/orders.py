@@ -136,14 +136,15 @@ def _max_burn(state: State, height: int, netuid: int, values: tuple[int, ...]) -
 
 
 def _mechanism_count(state: State, height: int, netuid: int, values: tuple[int, ...]) -> None:
-    """YUMA 4.4: columns of removed mechanisms go, those of new ones are zero, and the split is even again."""
+    """YUMA 4.4: columns of removed mechanisms go, those of new ones are zero, and any change evens the split."""
     count = values[0]
     _require(count <= global_parameter(state, "max_mechanism_count"))
     _require(count * parameter(state, netuid, "max_allowed_uids") <= MAX_UIDS_TIMES_MECHANISMS)
     before = parameter(state, netuid, "mechanism_count")
     open_mechanisms(state, netuid, before, count)
     close_mechanisms(state, netuid, count, before)
-    _store_split(state, netuid, ())
+    if count != before:
+        _store_split(state, netuid, ())
 
 
 def _store_split(state: State, netuid: int, shares: tuple[int, ...]) -> None:
