@@ -14,7 +14,7 @@ from ...types import InvalidError
 from .authorities import register_authority
 from .era_sets import write_era_set
 from .hyperparameters import GLOBAL, SUBNET
-from .schedule import first_last_epoch_block
+from .schedule import MAX_BLOCKS_WITHOUT_STEP, first_last_epoch_block
 from .schema import (
     AUTHORITIES,
     BLOCK_HASH_RING,
@@ -54,6 +54,11 @@ def build_genesis(spec: ChainSpec) -> State:
         value = int(getattr(spec.parameters, entry.name))
         _require(entry.minimum <= value <= entry.maximum, f"parameter {entry.name} is {value}")
         state.write(f"global/{entry.name}", 0, value)
+    longest = spec.parameters.max_blocks_since_step
+    _require(
+        longest == MAX_BLOCKS_WITHOUT_STEP,
+        f"max_blocks_since_step is {longest}, a constant of {MAX_BLOCKS_WITHOUT_STEP} in these rules",
+    )
     _require(spec.issuance <= MOST_STAKE, f"balances and stakes are {spec.issuance} rao, at most {MOST_STAKE}")
     state.write("chain/issuance", 0, spec.issuance)
     _write_accounts(state, spec)

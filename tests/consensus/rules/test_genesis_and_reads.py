@@ -67,6 +67,7 @@ def test_genesis_state_loaded_from_its_chunks_executes_the_same_blocks() -> None
     [
         ({"parameters": replace(DEV.parameters, max_epochs_per_block=0)}, "max_epochs_per_block is 0"),
         ({"parameters": replace(DEV.parameters, max_mechanism_count=17)}, "max_mechanism_count is 17"),
+        ({"parameters": replace(DEV.parameters, max_blocks_since_step=20)}, "max_blocks_since_step is 20"),
         ({"subnets": (subnet({"bonds_moving_average": 1_000_001}),)}, "bonds_moving_average"),
         ({"subnets": (subnet({"alpha_low": 60_000}),)}, "alpha_low"),
         ({"balances": ((account("alice"), Rao(1 << 62)),)}, "balances and stakes"),
