@@ -202,7 +202,7 @@ class Transport(Protocol):
         ...
 
     def set_stream_handler(self, protocol: str, handler: StreamHandler) -> None:
-        """Serve `protocol`. Before `run`."""
+        """Serve `protocol`, before or while running (a new fork digest brings a new vote exchange)."""
         ...
 
     def subscribe(self, topic: str, validator: GossipValidator) -> None:

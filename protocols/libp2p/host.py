@@ -223,8 +223,10 @@ class Libp2pTransport:
         return self._local_peer
 
     def set_stream_handler(self, protocol: str, handler: StreamHandler) -> None:
-        """Serve `protocol`."""
+        """Serve `protocol`, before or while running."""
         self._handlers[protocol] = handler
+        if self._node is not None:
+            self._node.host.serve(protocol, handler)
 
     async def open_stream(self, peer: PeerId, protocol: str, *, timeout: float) -> Stream:
         """Open a stream within `timeout` seconds. Raises NotConnected or StreamRefused."""

@@ -283,10 +283,7 @@ async def test_escaped_exception_restarts_ours_on_the_same_port(monkeypatch) -> 
         nursery = before.swarm.background_nursery
         assert nursery is not None
 
-        async def escape() -> None:
-            raise RuntimeError("escaped")
-
-        nursery.start_soon(escape)
+        nursery.start_soon(_escape)
         await eventually(lambda: other.connected() == ())
         await eventually(lambda: ours._node not in (None, before))
         assert ours.addresses() == address
@@ -294,6 +291,23 @@ async def test_escaped_exception_restarts_ours_on_the_same_port(monkeypatch) -> 
         await eventually(lambda: other.mesh_peers("t") != ())
         await other.publish("t", b"after the restart")
         await eventually(lambda: seen == [b"after the restart"])
+
+
+async def test_handler_set_while_running_serves_at_once_and_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yumad.protocols.libp2p.host.RESTART_DELAY", 0.05)
+    ours, other = make_transport(1), make_transport(2)
+    async with running(ours, other):
+        ours.set_stream_handler("/echo", echo)
+        await probe(other, ours)
+        before = ours._node
+        before.swarm.background_nursery.start_soon(_escape)
+        await eventually(lambda: other.connected() == ())
+        await eventually(lambda: ours._node not in (None, before))
+        await probe(other, ours)
+
+
+async def _escape() -> None:
+    raise RuntimeError("escaped")
 
 
 async def test_exceptions_that_keep_escaping_end_the_run_with_the_cause(monkeypatch) -> None:
