@@ -80,6 +80,3 @@ ALPHA_BOUND_LOW: Final = 1_638
 
 MAX_UIDS_TIMES_MECHANISMS: Final = 256
 """Bounds the weight matrices of a subnet whatever its mechanisms (YUMA 4.4)."""
-
-BURN_INCREASE_MULTIPLIER_DEFAULT: Final = 23242897532874035200
-"""1.26 as U64F64, the raw bits of the original's double (YUMA 6.2)."""
