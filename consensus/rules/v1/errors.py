@@ -70,6 +70,8 @@ class ErrorCode(IntEnum):
     LiquidAlphaDisabled = 104
     AdminActionProhibitedDuringWeightsWindow = 105
     TempoOutOfBounds = 106
+    RevealPeriodTooSmall = 107
+    RevealPeriodTooLarge = 108
     FaucetDisabled = 112
     FaucetLimitReached = 113
 
@@ -124,6 +126,8 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.LiquidAlphaDisabled: "liquid alpha is off in this subnet",
     ErrorCode.AdminActionProhibitedDuringWeightsWindow: "the subnet's epoch is too near",
     ErrorCode.TempoOutOfBounds: "the tempo is outside its bounds",
+    ErrorCode.RevealPeriodTooSmall: "the reveal period is below one epoch",
+    ErrorCode.RevealPeriodTooLarge: "the reveal period is above a hundred epochs",
     ErrorCode.FaucetDisabled: "this network has no faucet",
     ErrorCode.FaucetLimitReached: "the account holds as much as the faucet gives, or the supply is used up",
 }

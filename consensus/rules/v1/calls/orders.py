@@ -83,13 +83,23 @@ def _require(holds: bool) -> None:
         raise CallError(ErrorCode.ValueNotInBounds)
 
 
+_OUT_OF_BOUNDS: Final[dict[str, tuple[ErrorCode, ErrorCode]]] = {
+    "tempo": (ErrorCode.TempoOutOfBounds, ErrorCode.TempoOutOfBounds),
+    "reveal_period_epochs": (ErrorCode.RevealPeriodTooSmall, ErrorCode.RevealPeriodTooLarge),
+}
+"""Errors of their own that YUMA sections 7.5 and 8 give to a value below and above the bounds."""
+
+
 def _plain(entry: Hyperparameter) -> Apply:
     """Set one parameter of a subnet between its bounds, after what `_RELATED` says of it."""
 
     def apply(state: State, height: int, netuid: int, values: tuple[int, ...]) -> None:
         value = values[0]
-        if not entry.minimum <= value <= entry.maximum:
-            raise CallError(ErrorCode.TempoOutOfBounds if entry.name == "tempo" else ErrorCode.ValueNotInBounds)
+        below, above = _OUT_OF_BOUNDS.get(entry.name, (ErrorCode.ValueNotInBounds, ErrorCode.ValueNotInBounds))
+        if value < entry.minimum:
+            raise CallError(below)
+        if value > entry.maximum:
+            raise CallError(above)
         related = _RELATED.get(entry.name)
         if related is not None:
             related(state, height, netuid, values)
