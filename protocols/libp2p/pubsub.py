@@ -20,6 +20,8 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 
+from ..limits import Quota
+from ..token_bucket import PeerBuckets
 from ..transport import MAX_GOSSIP, GossipValidator, GossipVerdict, PayloadTooLarge, PeerId, StreamClosed
 from .counters import Counters
 from .library_host import HardenedHost, library_stream
@@ -36,6 +38,10 @@ PACE_SECONDS: Final = 2.0
 MESSAGES_PER_SECOND: Final = 200
 MESSAGES_BURST: Final = 2000
 """New messages one peer may bring; more are dropped unread (LIBP2P 8.11). A block of transactions is a burst."""
+
+SUBSCRIPTION_CHANGES: Final = Quota(512, 60)
+"""Subscription changes one peer may bring: each starts three tasks in the library, a kilobyte of them costs 20 ms. An
+honest peer brings four with each stream and eight when the fork digest changes."""
 
 IGNORED_SECONDS: Final = 1.0
 """An ignored message is not shown to the validator again for one heartbeat: repeating it must not cost its checks."""
@@ -85,6 +91,7 @@ class HardenedPubsub(Pubsub):
         self._inbound: dict[ID, int] = {}
         self._tokens: dict[ID, tuple[float, float]] = {}
         self._ignored: dict[bytes, float] = {}
+        self._subscription_changes = PeerBuckets(SUBSCRIPTION_CHANGES)
 
     # --- our own messages -------------------------------------------------------------------------------------------
 
@@ -200,12 +207,21 @@ class HardenedPubsub(Pubsub):
         if self.gossip.ledger.is_graylisted(peer_id, []):
             self._counters.drop("gossip from a graylisted peer")
             return
-        for subscription in rpc.subscriptions:
-            self.handle_subscription(peer_id, subscription)
+        if self._may_change_subscriptions(peer_id, len(rpc.subscriptions)):
+            for subscription in rpc.subscriptions:
+                self.handle_subscription(peer_id, subscription)
         for message in rpc.publish:
             await self.push_msg(peer_id, message)
         if rpc.HasField("control"):
             await self.gossip.handle_rpc(rpc, peer_id)
+
+    def _may_change_subscriptions(self, peer_id: ID, count: int) -> bool:
+        now = trio.current_time()
+        bucket = self._subscription_changes.of(PeerId(peer_id.to_base58()), now)
+        if bucket.take_if_free(count, now):
+            return True
+        self._counters.drop("subscriptions over the peer's allowance", count)
+        return False
 
     # --- our stream to a peer ---------------------------------------------------------------------------------------
 

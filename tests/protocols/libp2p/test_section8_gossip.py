@@ -26,6 +26,7 @@ from multiaddr import Multiaddr
 from yumad.protocols.libp2p import pubsub as pubsub_module
 from yumad.protocols.libp2p.message_cache import message_id
 from yumad.protocols.libp2p.outbox import Outbox
+from yumad.protocols.libp2p.pubsub import HardenedPubsub
 from yumad.protocols.transport import MAX_GOSSIP, GossipVerdict, PayloadTooLarge, PeerId
 
 
@@ -250,6 +251,30 @@ async def test_flood_of_one_peer_is_cut_to_its_allowance(monkeypatch) -> None:
             await peer.data(stream, encode_frame(Rpc(messages=messages)))
         await eventually(lambda: ours.stats().gossip_received == 500)
     assert 50 <= len(seen) < 250
+
+
+async def test_subscriptions_of_one_peer_are_cut_to_their_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = 0
+    original = HardenedPubsub.handle_subscription
+
+    def counting(self: HardenedPubsub, *arguments: Any) -> None:
+        nonlocal taken
+        taken += 1
+        original(self, *arguments)
+
+    monkeypatch.setattr(HardenedPubsub, "handle_subscription", counting)
+    ours = make_transport(1)
+    ours.subscribe(TOPIC, accept_all([]))
+    async with running(ours), raw_peer(ours.addresses()[0]) as peer:
+        stream = await peer.open_stream(b"/meshsub/1.1.0")
+        changes = [(TOPIC, number % 2 == 0) for number in range(128)]
+        for _ in range(20):
+            await peer.data(stream, encode_frame(Rpc(subscriptions=changes)))
+        await peer.data(stream, encode_frame(Rpc(messages=[(TOPIC, b"last")])))
+        await eventually(lambda: ours.stats().gossip_received == 1)
+        assert not peer.gone
+    assert 512 <= taken < 1024
+    assert ours.stats().dropped["subscriptions over the peer's allowance"] == 20 * 128 - taken
 
 
 async def test_topics_may_change_while_running() -> None:
