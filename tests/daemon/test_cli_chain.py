@@ -246,9 +246,7 @@ def test_what_is_not_there_exits_1(daemon: Daemon) -> None:
     home = ["--home", str(daemon.home), "--json"]
     assert error_of(run("block", "999999", *home), Exit.REFUSED)["code"] == "not_found"
     assert error_of(run("tx", "show", "11" * 32, *home), Exit.REFUSED)["code"] == "not_found"
-    assert error_of(run("subnet", "metagraph", "--netuid", "9", *home), Exit.REFUSED)["code"] == (
-        "SubNetworkDoesNotExist"
-    )
+    assert error_of(run("subnet", "metagraph", "--netuid", "9", *home), Exit.REFUSED)["code"] == "SubnetNotExists"
 
 
 def test_refused_transaction_says_why(daemon: Daemon) -> None:

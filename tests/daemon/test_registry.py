@@ -188,7 +188,7 @@ async def test_query_with_wrong_parameters_says_what_is_wrong(peer: SmallPeer, p
 async def test_query_of_a_subnet_that_does_not_exist_keeps_the_rules_code(peer: SmallPeer) -> None:
     with pytest.raises(YumadError) as caught:
         await ask(peer, "metagraph", {"netuid": 8})
-    assert caught.value.code == "SubNetworkDoesNotExist"
+    assert caught.value.code == "SubnetNotExists"
 
 
 async def test_every_read_answers_under_its_own_name(peer: SmallPeer) -> None:

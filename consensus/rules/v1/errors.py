@@ -31,7 +31,7 @@ class ErrorCode(IntEnum):
     InvalidPeerId = 23
     # Neurons
     RegistrationNotPermittedOnRootSubnet = 32
-    SubNetworkDoesNotExist = 33
+    SubnetNotExists = 33
     SubNetRegistrationDisabled = 34
     HotKeyAlreadyRegisteredInSubNet = 35
     NotEnoughBalanceToStake = 36
@@ -90,7 +90,7 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.AuthorityKeyUnchanged: "the hotkey registered this very authority key before",
     ErrorCode.InvalidPeerId: "the peer id is empty or longer than a peer id can be",
     ErrorCode.RegistrationNotPermittedOnRootSubnet: "neurons do not register on the root subnet this way",
-    ErrorCode.SubNetworkDoesNotExist: "there is no subnet of this number",
+    ErrorCode.SubnetNotExists: "there is no subnet of this number",
     ErrorCode.SubNetRegistrationDisabled: "the subnet does not take registrations now",
     ErrorCode.HotKeyAlreadyRegisteredInSubNet: "the hotkey has a uid in this subnet already",
     ErrorCode.NotEnoughBalanceToStake: "the free balance does not cover the amount and the existential deposit",

@@ -55,7 +55,7 @@ class Read:
 
 def _no_subnet(netuid: int) -> InvalidError:
     error = InvalidError(f"subnet {netuid} does not exist", remedy="`yumad query subnets` lists those there are")
-    error.code = "SubNetworkDoesNotExist"
+    error.code = "SubnetNotExists"
     return error
 
 

@@ -177,7 +177,7 @@ def test_setting_the_mechanism_count_that_holds_leaves_the_split_and_another_cou
 
 @pytest.mark.parametrize("netuid", [0, 2, 1 << 40, -1])
 def test_order_for_a_subnet_that_does_not_exist_fails(chain: DevChain, netuid: int) -> None:
-    assert chain.command("sudo_set_kappa", netuid, 1) == "SubNetworkDoesNotExist"
+    assert chain.command("sudo_set_kappa", netuid, 1) == "SubnetNotExists"
 
 
 def test_parameters_rest_in_the_window_before_an_epoch_except_those_free_of_it(chain: DevChain) -> None:

@@ -64,7 +64,7 @@ def test_registration_appends_a_neuron_and_burns_the_price() -> None:
     ("signer", "call", "args", "error"),
     [
         ("alice", "neuron.burned_register", (0, account("miner")), "RegistrationNotPermittedOnRootSubnet"),
-        ("alice", "neuron.burned_register", (7, account("miner")), "SubNetworkDoesNotExist"),
+        ("alice", "neuron.burned_register", (7, account("miner")), "SubnetNotExists"),
         ("alice", "neuron.register_limit", (1, account("miner"), 1000), "RegistrationPriceLimitExceeded"),
         ("alice", "neuron.burned_register", (1, account("neuron-2")), "HotKeyAlreadyRegisteredInSubNet"),
         ("alice", "neuron.burned_register", (1, account("authority-0/hot")), "NonAssociatedColdKey"),

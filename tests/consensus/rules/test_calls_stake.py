@@ -36,7 +36,7 @@ def test_stake_goes_in_and_comes_back_one_to_one(chain: DevChain, netuid: int) -
 @pytest.mark.parametrize(
     ("args", "error"),
     [
-        ((HOT, 9, TAO), "SubNetworkDoesNotExist"),
+        ((HOT, 9, TAO), "SubnetNotExists"),
         ((HOT, 1, 1_999_999), "AmountTooLow"),
         ((HOT, 1, 1000 * TAO), "NotEnoughBalanceToStake"),
         ((account("unknown"), 1, TAO), "HotKeyAccountNotExists"),
@@ -49,7 +49,7 @@ def test_add_stake_that_fails_a_check_reports_it(chain: DevChain, args: tuple[ob
 
 def test_remove_stake_checks(chain: DevChain) -> None:
     chain.send("bob", "stake.add_stake", HOT, 1, 5 * TAO)
-    assert chain.attempt("bob", "stake.remove_stake", HOT, 9, TAO) == "SubNetworkDoesNotExist"
+    assert chain.attempt("bob", "stake.remove_stake", HOT, 9, TAO) == "SubnetNotExists"
     assert chain.attempt("bob", "stake.remove_stake", HOT, 1, 0) == "AmountTooLow"
     assert chain.attempt("bob", "stake.remove_stake", HOT, 1, 1000) == "AmountTooLow"
     assert chain.attempt("carol", "stake.remove_stake", HOT, 1, TAO) == "AmountTooLow"

@@ -29,7 +29,7 @@ def _register(
     if netuid == ROOT:
         raise CallError(ErrorCode.RegistrationNotPermittedOnRootSubnet)
     if not subnet_exists(state, netuid):
-        raise CallError(ErrorCode.SubNetworkDoesNotExist)
+        raise CallError(ErrorCode.SubnetNotExists)
     price = int(state.read("subnets/burn", netuid))
     if limit is not None and price > limit:
         raise CallError(ErrorCode.RegistrationPriceLimitExceeded)

@@ -70,7 +70,7 @@ def run_order(state: State, order: Order, height: int, values: tuple[int, ...]) 
         return ROOT
     netuid = values[0]
     if not 0 < netuid <= U16_MAX or not subnet_exists(state, netuid):
-        raise CallError(ErrorCode.SubNetworkDoesNotExist)
+        raise CallError(ErrorCode.SubnetNotExists)
     window = global_parameter(state, "admin_freeze_window")
     if not order.any_time and freeze_window_closed(read_schedule(state, netuid), height, window):
         raise CallError(ErrorCode.AdminActionProhibitedDuringWeightsWindow)

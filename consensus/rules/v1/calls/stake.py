@@ -32,7 +32,7 @@ MIN_STAKE: Final = 2_000_000
 def _add_stake(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
     hotkey, netuid, amount = args
     if not subnet_exists(state, netuid):
-        raise CallError(ErrorCode.SubNetworkDoesNotExist)
+        raise CallError(ErrorCode.SubnetNotExists)
     if amount < MIN_STAKE:
         raise CallError(ErrorCode.AmountTooLow)
     if free_balance(state, signer) < amount + ctx.spec.existential_deposit:
@@ -50,7 +50,7 @@ def _add_stake(state: State, ctx: BlockContext, signer: AccountId, args: Argumen
 def _remove_stake(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
     hotkey, netuid, wanted = args
     if not subnet_exists(state, netuid):
-        raise CallError(ErrorCode.SubNetworkDoesNotExist)
+        raise CallError(ErrorCode.SubnetNotExists)
     held = position(state, netuid, hotkey, signer)
     amount = min(wanted, held)
     if amount == 0 or (amount < MIN_STAKE and amount < held):
