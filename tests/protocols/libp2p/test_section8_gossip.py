@@ -27,6 +27,7 @@ from yumad.protocols.libp2p import pubsub as pubsub_module
 from yumad.protocols.libp2p.message_cache import message_id
 from yumad.protocols.libp2p.outbox import Outbox
 from yumad.protocols.libp2p.pubsub import HardenedPubsub
+from yumad.protocols.limits import Quota
 from yumad.protocols.transport import MAX_GOSSIP, GossipVerdict, PayloadTooLarge, PeerId
 
 
@@ -275,6 +276,20 @@ async def test_subscriptions_of_one_peer_are_cut_to_their_allowance(monkeypatch:
         assert not peer.gone
     assert 512 <= taken < 1024
     assert ours.stats().dropped["subscriptions over the peer's allowance"] == 20 * 128 - taken
+
+
+async def test_rpcs_of_one_stream_are_read_at_a_pace_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pubsub_module, "RPC_PACE", Quota(100, 1))
+    ours = make_transport(1)
+    ours.subscribe(TOPIC, accept_all([]))
+    async with running(ours), raw_peer(ours.addresses()[0]) as peer:
+        stream = await peer.open_stream(b"/meshsub/1.1.0")
+        began = trio.current_time()
+        empty = encode_frame(Rpc())
+        assert len(empty) == 1
+        await peer.data(stream, empty * 150 + encode_frame(Rpc(messages=[(TOPIC, b"last")])))
+        await eventually(lambda: ours.stats().gossip_accepted == 1)
+        assert trio.current_time() - began >= 0.5
 
 
 async def test_topics_may_change_while_running() -> None:
