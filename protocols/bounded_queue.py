@@ -1,4 +1,4 @@
-"""A queue between the network's task and one reader, bounded in items and bytes (DESIGN 8).
+"""A queue between the network's task and its readers, bounded in items and bytes (DESIGN 8).
 
 A validator is synchronous, so it must put without waiting; what does not fit is refused and counted by the caller.
 """
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class BoundedQueue(Generic[T]):
-    """First in, first out; one reader."""
+    """First in, first out, for any number of readers; who waited longest is served first."""
 
     def __init__(self, *, items: int, size: int) -> None:
         """At most `items` entries of `size` bytes in all."""
@@ -22,7 +22,7 @@ class BoundedQueue(Generic[T]):
         self._most_bytes = size
         self._entries: deque[tuple[T, int]] = deque()
         self._bytes = 0
-        self._arrived = trio.Event()
+        self._readers = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -42,14 +42,13 @@ class BoundedQueue(Generic[T]):
             return False
         self._entries.append((item, size))
         self._bytes += size
-        self._arrived.set()
+        self._readers.unpark()
         return True
 
     async def get(self) -> T:
         """The oldest entry; waits for one."""
         while not self._entries:
-            self._arrived = trio.Event()
-            await self._arrived.wait()
+            await self._readers.park()
         item, size = self._entries.popleft()
         self._bytes -= size
         return item

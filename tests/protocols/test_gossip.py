@@ -35,6 +35,7 @@ from yumad.protocols.memory_transport import LinkQuality, MemoryNetwork
 from yumad.protocols.names import NetworkNames
 from yumad.protocols.peer_ledger import Offence
 from yumad.protocols.requests import RequestClient
+from yumad.protocols.transport import Stream
 
 NAMES = NetworkNames.of(GENESIS)
 FOUR = Authorities(range(4), era_seed(GENESIS, Era(0), None))
@@ -194,3 +195,36 @@ async def test_queue_is_bounded_in_items_and_bytes_and_keeps_order(autojump_cloc
     assert waiting.cancelled_caught
     assert queue.put(9, 10)
     assert await queue.get() == 9
+
+
+async def test_queue_wakes_as_many_readers_as_entries_come(autojump_clock: MockClock) -> None:
+    queue: BoundedQueue[int] = BoundedQueue(items=9, size=9)
+    got: list[int] = []
+
+    async def read_one_and_stay_busy() -> None:
+        got.append(await queue.get())
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(read_one_and_stay_busy)
+        await trio.sleep(1)
+        for number in range(4):
+            queue.put(number, 1)
+            await trio.sleep(1)
+        assert got == [0, 1, 2]
+        assert len(queue) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_announcer_that_does_not_answer_does_not_hold_up_the_others(autojump_clock: MockClock) -> None:
+    async def silence(stream: Stream) -> None:
+        await trio.sleep_forever()
+
+    async with line(3) as nodes:
+        nodes[0].transport.set_stream_handler(NAMES.request("transactions"), silence)
+        nodes[0].submit(transaction(0, 5000))
+        await trio.sleep(0.5)
+        nodes[2].submit(transaction(1, 5000))
+        await trio.sleep(1)
+        assert len(nodes[1].pool.pool) == 1
