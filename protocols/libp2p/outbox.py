@@ -75,9 +75,14 @@ class Outbox(RpcQueue):
             self._bytes -= len(frame)
             self._room.unpark_all()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether a publisher should wait before it adds to it."""
+        return not self._closed and (self._bytes > PACE_BYTES or len(self._messages) > PACE_MESSAGES)
+
     async def wait_paced(self) -> None:
         """Wait until a publisher may add to it, or it is closed."""
-        while not self._closed and (self._bytes > PACE_BYTES or len(self._messages) > PACE_MESSAGES):
+        while self.is_behind:
             await self._room.park()
 
     async def next(self) -> bytes | None:

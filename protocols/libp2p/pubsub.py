@@ -33,7 +33,11 @@ from .stream import LibraryStream
 from .yamux import HardenedYamux
 
 PACE_SECONDS: Final = 2.0
-"""How long a publish waits for slow peers to fall below the pace marks before it goes on without them."""
+"""How long a publish waits for half of its receivers to fall below the pace marks before it goes on without them.
+
+Not for all: one peer that reads a frame every few seconds would hold back each proposal of ours for so long. What it
+misses it is offered again.
+"""
 
 MESSAGES_PER_SECOND: Final = 200
 MESSAGES_BURST: Final = 2000
@@ -100,7 +104,7 @@ class HardenedPubsub(Pubsub):
     # --- our own messages -------------------------------------------------------------------------------------------
 
     async def publish(self, topic_id: str | list[str], data: bytes) -> None:
-        """Send an own message, paced by the receivers' outboxes; unsigned, without origin. Raises PayloadTooLarge."""
+        """Send an own message, unsigned, without origin, paced by half of its receivers. Raises PayloadTooLarge."""
         assert isinstance(topic_id, str)
         if len(data) > MAX_GOSSIP:
             raise PayloadTooLarge(topic_id, len(data))
@@ -111,11 +115,8 @@ class HardenedPubsub(Pubsub):
             return
         self.seen.add(identifier)
         self._counters.gossip_published += 1
-        with trio.move_on_after(PACE_SECONDS):
-            for peer in self.gossip.receivers(topic_id, self.my_id, identifier):
-                outbox = self.peer_queues.get(peer)
-                if isinstance(outbox, Outbox):
-                    await outbox.wait_paced()
+        receivers = [self.peer_queues.get(peer) for peer in self.gossip.receivers(topic_id, self.my_id, identifier)]
+        await _wait_for_half([outbox for outbox in receivers if isinstance(outbox, Outbox)])
         await self.gossip.publish(self.my_id, rpc_pb2.Message(data=data, topicIDs=[topic_id]))
 
     # --- messages of others -----------------------------------------------------------------------------------------
@@ -299,6 +300,26 @@ class HardenedPubsub(Pubsub):
 
     def _peer_is_connected(self, peer_id: ID) -> bool:
         return bool(self.host.get_network().get_connections(peer_id))
+
+
+async def _wait_for_half(outboxes: list[Outbox]) -> None:
+    """Wait until at least half of these peers keep pace, at most PACE_SECONDS."""
+    behind = [outbox for outbox in outboxes if outbox.is_behind]
+    missing = (len(outboxes) + 1) // 2 - (len(outboxes) - len(behind))
+    if missing <= 0:
+        return
+
+    async def wait_for(outbox: Outbox) -> None:
+        nonlocal missing
+        await outbox.wait_paced()
+        missing -= 1
+        if missing <= 0:
+            nursery.cancel_scope.cancel()
+
+    with trio.move_on_after(PACE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for outbox in behind:
+                nursery.start_soon(wait_for, outbox)
 
 
 class _Frames:

@@ -25,7 +25,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from multiaddr import Multiaddr
 from yumad.protocols.libp2p import pubsub as pubsub_module
 from yumad.protocols.libp2p.message_cache import message_id
-from yumad.protocols.libp2p.outbox import Outbox
+from yumad.protocols.libp2p.outbox import PACE_BYTES, Outbox
 from yumad.protocols.libp2p.pubsub import HardenedPubsub
 from yumad.protocols.limits import Quota
 from yumad.protocols.transport import MAX_GOSSIP, GossipVerdict, PayloadTooLarge, PeerId
@@ -276,6 +276,28 @@ async def test_subscriptions_of_one_peer_are_cut_to_their_allowance(monkeypatch:
         assert not peer.gone
     assert 512 <= taken < 1024
     assert ours.stats().dropped["subscriptions over the peer's allowance"] == 20 * 128 - taken
+
+
+async def test_one_slow_peer_does_not_hold_back_what_we_publish() -> None:
+    ours, slow, quick = (make_transport(number) for number in (1, 2, 3))
+    seen: list[bytes] = []
+    ours.subscribe(TOPIC, accept_all([]))
+    slow.subscribe(TOPIC, accept_all([]))
+    quick.subscribe(TOPIC, accept_all(seen))
+    async with running(ours, slow, quick):
+        for other in (slow, quick):
+            await other.dial(ours.addresses()[0])
+        await eventually(lambda: len(ours.mesh_peers(TOPIC)) == 2)
+        outboxes = ours._node.pubsub.peer_queues
+        outboxes[ID.from_base58(slow.local_peer)]._bytes += PACE_BYTES + 1
+        with trio.fail_after(pubsub_module.PACE_SECONDS / 2):
+            await ours.publish(TOPIC, b"a proposal")
+        await eventually(lambda: seen == [b"a proposal"])
+
+        outboxes[ID.from_base58(quick.local_peer)]._bytes += PACE_BYTES + 1
+        began = trio.current_time()
+        await ours.publish(TOPIC, b"everybody is behind")
+        assert trio.current_time() - began >= pubsub_module.PACE_SECONDS
 
 
 async def test_rpcs_of_one_stream_are_read_at_a_pace_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
