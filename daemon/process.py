@@ -115,6 +115,7 @@ async def _run(
             rng=rng,
             score=ledger.score,
             is_protected=lambda peer: peer in protected,
+            on_misbehaviour=lambda who, what: peer.enforcer.misbehaved(who, what),
             limits=ConnectionLimits(total=config.max_peers, exempt_private=config.private),
             announce=config.announce,
             agent=f"yumad/{__version__}",

@@ -12,6 +12,13 @@ _LEAST_BAN: Final = 1.0
 """A ban of less than a second left is not worth a refusal."""
 
 
+_BOOKED_ABOVE: Final = "gossip rejected"
+"""What the transport reports of a message that a validator has booked already, by its kind."""
+
+_UNREAD: Final = ("too much unread data", "answers pile up unread")
+"""What a slow peer may cause without meaning harm."""
+
+
 class Penalties(Protocol):
     """Where protocols report behaviour. Never raises."""
 
@@ -37,6 +44,11 @@ class LedgerEnforcer:
             self._transport.ban(peer, self.ledger.banned_for(peer))
         elif standing is Standing.DISCONNECT:
             self._transport.ban(peer, DISCONNECT_SECONDS)
+
+    def misbehaved(self, peer: PeerId, what: str) -> None:
+        """The transport says that a peer broke a protocol below ours; the connection or stream is gone already."""
+        if what != _BOOKED_ABOVE:
+            self.offend(peer, Offence.FLOOD if what in _UNREAD else Offence.MALFORMED)
 
     def useful(self, peer: PeerId) -> None:
         """Book a useful first delivery."""

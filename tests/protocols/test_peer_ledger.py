@@ -155,3 +155,13 @@ def test_enforcer_drops_and_bans_through_the_transport(ledger: PeerLedger) -> No
     transport.bans.clear()
     enforcer.reapply()
     assert transport.bans == [(PeerId("b"), FATAL_BAN_SECONDS)]
+
+
+def test_what_the_transport_reports_is_booked_once_and_slowness_is_cheap(ledger: PeerLedger) -> None:
+    enforcer = LedgerEnforcer(ledger, transport=None)  # type: ignore[arg-type]
+    enforcer.misbehaved(A, "gossip rejected")
+    assert enforcer.offences == {}
+    enforcer.misbehaved(A, "too much unread data")
+    enforcer.misbehaved(A, "answers pile up unread")
+    enforcer.misbehaved(A, "malformed gossip")
+    assert enforcer.offences == {"flood": 2, "malformed": 1}

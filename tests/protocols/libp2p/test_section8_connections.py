@@ -17,11 +17,22 @@ from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
+from yumad.consensus.types import Micros
 from yumad.protocols.libp2p.connection_limits import ConnectionLimits
 from yumad.protocols.libp2p.identity import identity_from_seed
 from yumad.protocols.libp2p.reconnect import Reconnector
 from yumad.protocols.libp2p.yamux import HardenedYamux
-from yumad.protocols.transport import DialFailed, TransportError
+from yumad.protocols.peer_ledger import PeerLedger
+from yumad.protocols.penalties import LedgerEnforcer
+from yumad.protocols.transport import DialFailed, PeerId, TransportError
+
+
+class FixedClock:
+    """The ledger's clock, standing still."""
+
+    def now(self) -> Micros:
+        return Micros(1_000_000)
+
 
 # --- item 4: the slot is given back -----------------------------------------------------------------------------------
 
@@ -128,6 +139,25 @@ async def test_banned_peer_is_dropped_and_refused_both_ways_until_the_ban_ends()
         await eventually(lambda: not a.is_banned(b.local_peer))
         await b.dial(a.addresses()[0])
         await eventually(lambda: a.connected() == (b.local_peer,))
+
+
+async def test_peer_that_keeps_breaking_the_wire_is_refused_by_the_ledger() -> None:
+    def report(peer: PeerId, what: str) -> None:
+        reports.append(what)
+        enforcer.misbehaved(peer, what)
+
+    reports: list[str] = []
+    ours = make_transport(1, on_misbehaviour=report)
+    enforcer = LedgerEnforcer(PeerLedger(FixedClock()), ours)
+    async with running(ours):
+        for _ in range(3):
+            async with raw_peer(ours.addresses()[0], seed=bytes(32)) as peer:
+                await peer.send(9, 0, 0, 0)
+                with trio.fail_after(5):
+                    await peer.ended.wait()
+        assert reports == ["frame of unknown version or type"] * 3
+        assert enforcer.offences == {"malformed": 3}
+        assert ours.is_banned(identity_from_seed(bytes(32)).peer)
 
 
 async def test_second_connection_of_one_key_replaces_the_first() -> None:
