@@ -319,9 +319,10 @@ class State:
         """Everything written since `mark`, as contents now: what storage writes when the block becomes final."""
         self._check_open(mark)
         touched: dict[str, dict[int, None]] = {}
-        dropped: dict[str, None] = {}
+        existed: dict[str, bool] = {}
+        """Columns that were added or removed -> whether they stood at the mark: the first of the two tells."""
         for entry in self._journal[mark.position - self._journal_base :]:
-            self._collect(entry, touched, dropped)
+            self._collect(entry, touched, existed)
         records, chunks = [], {}
         for name in sorted(touched):
             column = self._columns.get(name)
@@ -332,10 +333,10 @@ class State:
             for number in sorted(touched[name]):
                 if number < end:
                     chunks[name, number] = column.chunk(number)
-        removed = tuple(sorted(name for name in dropped if name not in self._columns))
+        removed = tuple(sorted(name for name, stood in existed.items() if stood and name not in self._columns))
         return StateChanges(tuple(records), removed, chunks)
 
-    def _collect(self, entry: Undo, touched: dict[str, dict[int, None]], dropped: dict[str, None]) -> None:
+    def _collect(self, entry: Undo, touched: dict[str, dict[int, None]], existed: dict[str, bool]) -> None:
         subject = entry[0]
         if isinstance(subject, Column):
             name = subject.spec.name
@@ -349,7 +350,7 @@ class State:
                 chunks.update(dict.fromkeys(subject.chunks_of(rows_of(entry[1]))))
         elif subject == self._drop or subject == self._insert:
             name = entry[1] if subject == self._drop else entry[1].spec.name
-            dropped[name] = None
+            existed.setdefault(name, subject == self._insert)
             added = self._columns.get(name)
             if added is not None:
                 touched.setdefault(name, {}).update(dict.fromkeys(range(chunk_count(added.byte_length))))

@@ -343,3 +343,13 @@ def test_column_record_round_trips_and_refuses_half_rows(state):
         record_from_value([b"numbers", b"<f8", [], 8, bytes(32)])
     with pytest.raises(MalformedError):
         record_from_value([b"numbers", b"<u8", [], 8])
+
+
+def test_changes_name_as_removed_only_columns_that_stood_at_the_mark(state):
+    mark = state.begin()
+    state.add_column(ColumnSpec("passing", "<u2"))
+    state.remove_column("passing")
+    state.remove_column("signed")
+    state.add_column(SIGNED)
+    state.remove_column("signed")
+    assert state.changes_since(mark).removed == ("signed",)
