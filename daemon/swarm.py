@@ -38,7 +38,9 @@ START_SECONDS: Final = 30.0
 """Longest wait for a peer's control socket. Four peers starting on two busy cores take a few seconds."""
 
 GENESIS_DELAY: Final = 2_000_000
-"""Microseconds between making the spec and slot 0: peers need a moment to start."""
+START_PER_PEER: Final = 1_000_000
+"""Microseconds between making the spec and slot 0, and more for each process: who leads the first slot should not be
+alone yet. A slow machine costs a view or two, nothing else."""
 
 STOP_SECONDS: Final = 7.0
 
@@ -116,7 +118,7 @@ class Swarm:
             stakes.setdefault(record.hotkey, (record.hotkey, record.coldkey, AUTHORITY_STAKE))
         spec = replace(
             base,
-            genesis_time=Micros(time.time_ns() // 1000 + GENESIS_DELAY),
+            genesis_time=Micros(time.time_ns() // 1000 + GENESIS_DELAY + START_PER_PEER * len(self.peers)),
             stakes=tuple(sorted(stakes.values())),
             authorities=tuple(sorted(records, key=lambda record: record.hotkey)),
         )

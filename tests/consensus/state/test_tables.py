@@ -8,7 +8,7 @@ from yumad.consensus.state.column import ColumnSpec
 from yumad.consensus.state.key_table import KeyTable
 from yumad.consensus.state.state import State
 from yumad.consensus.transaction import MORTALITY
-from yumad.consensus.types import InvalidError
+from yumad.consensus.types import AccountId, InvalidError
 
 
 def account(number):
@@ -250,3 +250,14 @@ def copy_of(state):
         for record in state.columns()
     }
     return State.from_chunks(state.columns(), chunks.__getitem__, state.rules_version)
+
+
+def test_view_uses_the_index_of_its_state_also_when_nobody_has_built_that_yet():
+    state = State([*ACCOUNT_COLUMNS], rules_version=1)
+    state.accounts().open(AccountId(bytes([1]) * 32), 1)
+    loaded = State.from_chunks(
+        state.columns(), lambda name: [(0, state.chunk(name, 0))] if state.rows(name) else [], rules_version=1
+    )
+    first, second = loaded.view(), loaded.view()
+    assert first.accounts().find(bytes([1]) * 32, 2) == 0
+    assert first.accounts()._rows is second.accounts()._rows is loaded.accounts()._rows
