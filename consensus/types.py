@@ -70,9 +70,3 @@ class InvalidError(YumadError):
     """Well-formed data that breaks a rule; raised by every `verify_…`. `code` names the rule."""
 
     code = "invalid"
-
-
-class ConflictError(YumadError):
-    """Two certificates that cannot both exist: the process must stop and show both (CHAIN R8)."""
-
-    code = "conflict"

@@ -7,7 +7,7 @@ stake would no longer count.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..consensus.chain_spec import ChainSpec, SubnetSpec, WeightsSpec
 from ..consensus.dev_accounts import dev_keypair
@@ -17,6 +17,9 @@ from ..consensus.ss58 import encode_address
 from ..consensus.transaction import TransactionDomain, encode_transaction, sign_transaction
 from ..consensus.types import Hash32, YumadError
 from .control_client import ControlClient
+
+if TYPE_CHECKING:
+    from .swarm import Swarm
 
 PER_ROUND: Final = 4
 """Transactions sent in one look: a real subnet has dozens of validators, and the pool is shared."""
@@ -51,6 +54,12 @@ class WeightKeeper:
         self.rows = [
             row for row in self.rows if row.subnet.neurons[row.weights.uid].hotkey == row.key.public_key
         ]  # a spec made elsewhere may hold keys that nobody here has
+
+    def keep(self, swarm: Swarm) -> None:
+        """One look through the swarm's first authority, while that answers."""
+        first = swarm.authorities[0]
+        if first.client is not None and first.status:
+            self.look(first.client, int(first.status["finalised"]))
 
     def look(self, client: ControlClient, height: int) -> int:
         """Send what is due at this height; how many transactions were taken."""

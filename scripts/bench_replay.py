@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent
-_PYTHON = _ROOT / ".venv" / "bin" / "python"
-if Path(sys.prefix).resolve() != (_ROOT / ".venv").resolve() and _PYTHON.exists():
-    os.execv(_PYTHON, [str(_PYTHON), *sys.argv])
+from swarm_run import enter_environment
+
+enter_environment("bench_replay")
 
 from yumad.consensus.authority import AuthoritySet  # noqa: E402
 from yumad.consensus.block import Block  # noqa: E402

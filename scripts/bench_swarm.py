@@ -19,10 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent.parent
-_PYTHON = _ROOT / ".venv" / "bin" / "python"
-if Path(sys.prefix).resolve() != (_ROOT / ".venv").resolve() and _PYTHON.exists():
-    os.execv(_PYTHON, [str(_PYTHON), *sys.argv])
+from swarm_run import enter_environment
+
+enter_environment("bench_swarm")
 
 from yumad.daemon.commands.swarm import swarm_chain  # noqa: E402
 from yumad.daemon.swarm import Swarm, SwarmPeer, SwarmPlan  # noqa: E402
@@ -61,14 +60,7 @@ def main() -> None:
         try:
             swarm.make()
             swarm.start()
-            keeper = WeightKeeper(swarm.spec.spec)
-
-            def keep(running: Swarm) -> None:
-                first = running.authorities[0]
-                if first.client is not None:
-                    keeper.look(first.client, int(first.status["finalised"]))
-
-            swarm.watch(options.blocks, keep)
+            swarm.watch(options.blocks, WeightKeeper(swarm.spec.spec).keep)
             peers = [
                 {
                     "name": row["name"],

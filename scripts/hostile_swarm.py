@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm_run import ROOT, LiveSwarm, Stuck, enter_environment, live_swarm
+from swarm_run import ROOT, LiveSwarm, conclude, enter_environment, live_swarm
 
 if TYPE_CHECKING:
     from adversary.attacks import Attack
@@ -272,7 +272,6 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 def main() -> int:
     """Entry point; 0 when the attacks changed nothing, 1 when something is wrong."""
-    from yumad.consensus.types import YumadError
 
     parser = argparse.ArgumentParser(description="Attack one authority of a live swarm.")
     parser.add_argument("--cases", type=int, default=200, help="attacks (default: 200)")
@@ -284,19 +283,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.cases < 1:
         parser.error(f"--cases is {arguments.cases}; expected at least 1")
-    try:
-        report, wrong = run(arguments)
-    except (Stuck, YumadError) as error:
-        print(f"hostile_swarm: {error}", file=sys.stderr)
-        return 1
-    for line in wrong[:20]:
-        print(f"hostile_swarm: {line}", file=sys.stderr)
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        for name, value in report.items():
-            print(f"{name:20} {value}")
-    return 0 if not wrong else 1
+    return conclude("hostile_swarm", lambda: run(arguments), as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ are right.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import secrets
 import sys
@@ -22,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from swarm_run import LiveSwarm, Stuck, enter_environment, live_swarm
+from swarm_run import LiveSwarm, conclude, enter_environment, live_swarm
 
 DURING_START = 0.25
 """Share of kills that hit the peer again while it starts: recovery must survive its own interruption."""
@@ -88,7 +87,6 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 def main() -> int:
     """Entry point; 0 when nothing was lost, 1 when something was or the swarm got stuck."""
-    from yumad.consensus.types import YumadError
 
     parser = argparse.ArgumentParser(description="Kill peers of a swarm at random and look for losses.")
     parser.add_argument("--kills", type=int, default=50, help="kill -9 that many times (default: 50)")
@@ -102,19 +100,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.kills < 1 or arguments.peers < 1 or arguments.followers < 0:
         parser.error("--kills and --peers must be at least 1, --followers at least 0")
-    try:
-        report, wrong = run(arguments)
-    except (Stuck, YumadError) as error:
-        print(f"kill_swarm: {error}", file=sys.stderr)
-        return 1
-    for line in wrong[:20]:
-        print(f"kill_swarm: {line}", file=sys.stderr)
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        for name, value in report.items():
-            print(f"{name:20} {value}")
-    return 0 if not wrong else 1
+    return conclude("kill_swarm", lambda: run(arguments), as_json=arguments.json)
 
 
 if __name__ == "__main__":

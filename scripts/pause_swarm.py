@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from swarm_run import LiveSwarm, Stuck, enter_environment, live_swarm
+from swarm_run import LiveSwarm, conclude, enter_environment, live_swarm
 
 PEERS = 4
 AWAY_PEERS = 2
@@ -133,7 +133,6 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 def main() -> int:
     """Entry point; 0 when finality stopped and resumed as it must and nothing was lost."""
-    from yumad.consensus.types import YumadError
 
     parser = argparse.ArgumentParser(description="Take two of four authorities away and watch finality.")
     parser.add_argument("--away", type=float, default=60.0, help="seconds that two are away (default: 60)")
@@ -149,21 +148,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.away < SETTLE_SLOTS * arguments.slot:
         parser.error(f"--away must be at least {SETTLE_SLOTS} slots")
-    try:
-        report, wrong = run(arguments)
-    except (Stuck, YumadError) as error:
-        print(f"pause_swarm: {error}", file=sys.stderr)
-        return 1
-    for line in wrong[:20]:
-        print(f"pause_swarm: {line}", file=sys.stderr)
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        for entry in report.pop("rounds"):
-            print(" ".join(f"{name}={value}" for name, value in entry.items()))
-        for name, value in report.items():
-            print(f"{name:20} {value}")
-    return 0 if not wrong else 1
+    return conclude("pause_swarm", lambda: run(arguments), as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -23,16 +22,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).resolve().parent.parent
-_PYTHON = _ROOT / ".venv" / "bin" / "python"
-if Path(sys.prefix).resolve() != (_ROOT / ".venv").resolve() and _PYTHON.exists():
-    os.execv(_PYTHON, [str(_PYTHON), *sys.argv])
+from swarm_run import ROOT, enter_environment
+
+enter_environment("prove_real_genesis")
 
 from yumad.daemon.commands.swarm import swarm_chain  # noqa: E402
 from yumad.daemon.swarm import Swarm, SwarmPeer, SwarmPlan  # noqa: E402
 from yumad.daemon.weight_keeper import WeightKeeper  # noqa: E402
 
-DATA = _ROOT.parent / "shared" / "data" / "mainnet"
+DATA = ROOT.parent / "shared" / "data" / "mainnet"
 JOIN_SECONDS = 120.0
 
 
@@ -68,14 +66,7 @@ def run_swarm(swarm: Swarm, blocks: int) -> None:
     """Finalise `blocks` on four peers with the subnet's validators kept active."""
     swarm.make()
     swarm.start()
-    keeper = WeightKeeper(swarm.spec.spec)
-
-    def keep(running: Swarm) -> None:
-        first = running.authorities[0]
-        if first.client is not None:
-            keeper.look(first.client, int(first.status["finalised"]))
-
-    swarm.watch(blocks, keep)
+    swarm.watch(blocks, WeightKeeper(swarm.spec.spec).keep)
 
 
 def join_late(swarm: Swarm) -> tuple[SwarmPeer, float]:

@@ -7,6 +7,7 @@ Not a program by itself.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from yumad.daemon.swarm import Swarm, SwarmPeer
@@ -41,6 +42,27 @@ def enter_environment(program: str) -> None:
 
 class Stuck(Exception):
     """Something that had to happen did not; the text says what, and what the peers said last."""
+
+
+def conclude(program: str, run: Callable[[], tuple[dict[str, Any], list[str]]], *, as_json: bool) -> int:
+    """Run a proof and print its report; the exit code, 1 for whatever `run` found wrong or could not bring about."""
+    from yumad.consensus.types import YumadError
+
+    try:
+        report, wrong = run()
+    except (Stuck, YumadError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    for line in wrong[:20]:
+        print(f"{program}: {line}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(report))
+    else:
+        for entry in report.pop("rounds", []):
+            print(" ".join(f"{name}={value}" for name, value in entry.items()))
+        for name, value in report.items():
+            print(f"{name:20} {value}")
+    return 0 if not wrong else 1
 
 
 class LiveSwarm:

@@ -85,13 +85,7 @@ def _watch(running: Swarm, until_height: int | None, as_json: bool) -> None:
     from ..weight_keeper import WeightKeeper
 
     running.start()
-    keeper = WeightKeeper(running.spec.spec)
-
-    def keep(swarm: Swarm) -> None:
-        first = swarm.authorities[0]
-        if first.client is not None and first.status:
-            keeper.look(first.client, int(first.status["finalised"]))
-
+    keep = WeightKeeper(running.spec.spec).keep
     try:
         if as_json:
             running.watch(until_height, keep)
