@@ -36,7 +36,7 @@ from .chain_spec_types import (
 from .domains import Domain, digest
 from .types import AccountId, AuthorityKey, Hash32, MalformedError, Micros, Netuid, Rao, Signature
 
-SPEC_FORMAT: Final = 1
+SPEC_FORMAT: Final = 2
 """Number of this encoding; a new field means a new number."""
 
 MAX_SPEC_BYTES: Final = 16 << 20
@@ -83,7 +83,7 @@ def _subnet_to_value(s: SubnetSpec) -> list[Any]:
         s.netuid,
         s.owner_hotkey,
         s.owner_coldkey,
-        s.emission_per_block,
+        [s.tao_reserve, s.alpha_reserve, s.quote_weight, s.moving_price, s.started],
         parameters_to_value(s.hyperparameters),
         [[n.hotkey, n.coldkey, n.stake, n.registration_block, n.last_update, n.permit] for n in s.neurons],
         [[w.mechanism, w.uid, w.uids, w.values] for w in s.weights],
@@ -144,11 +144,16 @@ def decode_chain_spec(data: bytes) -> ChainSpec:
 
 
 def _subnet_from_value(f: list[Any]) -> SubnetSpec:
+    tao, alpha, weight, price, started = cbor.as_array(f[3], 5, what="subnet pool")
     return SubnetSpec(
         netuid=Netuid(cbor.as_uint(f[0], 16, what="netuid")),
         owner_hotkey=_account(f[1], "subnet owner hotkey"),
         owner_coldkey=_account(f[2], "subnet owner coldkey"),
-        emission_per_block=_rao(f[3], "subnet emission"),
+        tao_reserve=_rao(tao, "TAO reserve"),
+        alpha_reserve=_rao(alpha, "alpha reserve"),
+        quote_weight=cbor.as_uint(weight, 63, what="quote weight"),
+        moving_price=cbor.as_uint(price, 63, what="moving price"),
+        started=cbor.as_bool(started, what="started"),
         hyperparameters=SubnetHyperparameters(**parameters_from_value(SubnetHyperparameters, f[4])),
         neurons=tuple(
             NeuronSpec(

@@ -32,6 +32,12 @@ MAX_UIDS: Final = 256
 
 MAX_MECHANISMS: Final = 16
 
+LEAST_QUOTE_WEIGHT: Final = 10**16
+"""One part in a hundred: a pool's weights stay inside it (DTAO 5.1)."""
+
+MAX_GATE_EXPONENT: Final = 8
+"""The gate raises shares to this power at most: a few hundred bits."""
+
 
 def check_chain_spec(spec: ChainSpec) -> None:
     """Raise InvalidError for the first thing wrong with `spec`."""
@@ -83,7 +89,18 @@ def _check_parameters(spec: ChainSpec) -> None:
         )
     if spec.slash_ppm > 1_000_000:
         raise InvalidError(f"slash_ppm is {spec.slash_ppm}, expected at most 1000000")
+    _check_gate(spec.parameters.emission_gate_exponent, spec.parameters.emission_gate_bar)
     _ascending("fees.calls", [call for call, _ in spec.fees.calls])
+
+
+def _check_gate(exponent: int, bar: int) -> None:
+    """DESIGN decision 5: none, or an exponent with a bar above 0 and at most 1."""
+    if exponent > MAX_GATE_EXPONENT or (exponent == 0) != (bar == 0) or bar > 1 << 64:
+        raise InvalidError(
+            f"the emission gate has exponent {exponent} and bar {bar}, expected 0 and 0, or 1 to {MAX_GATE_EXPONENT}"
+            " and a share of at most 2^64",
+            remedy="the live network's exponent is 3",
+        )
 
 
 def _check_keys(what: str, keys: Sequence[AccountId], threshold: int) -> None:
@@ -100,12 +117,13 @@ def _check_amounts(spec: ChainSpec) -> None:
     _ascending("balances", [account for account, _ in spec.balances])
     _ascending("stakes", [hotkey for hotkey, _, _ in spec.stakes])
     amounts = [amount for _, amount in spec.balances] + [stake for _, _, stake in spec.stakes]
+    amounts += [subnet.tao_reserve for subnet in spec.subnets]
     if any(amount < 0 for amount in amounts) or sum(amounts) > MOST_TOTAL:
-        raise InvalidError(f"balances and stakes sum to {sum(amounts)} rao, expected 0 to 2^63 - 1")
+        raise InvalidError(f"balances, stakes and TAO reserves sum to {sum(amounts)} rao, expected 0 to 2^63 - 1")
     for subnet in spec.subnets:
-        total = sum(neuron.stake for neuron in subnet.neurons)
+        total = sum(neuron.stake for neuron in subnet.neurons) + subnet.alpha_reserve
         if any(neuron.stake < 0 for neuron in subnet.neurons) or total > MOST_TOTAL:
-            raise InvalidError(f"stakes of subnet {subnet.netuid} sum to {total}, expected 0 to 2^63 - 1")
+            raise InvalidError(f"stakes and alpha of subnet {subnet.netuid} sum to {total}, expected 0 to 2^63 - 1")
 
 
 def _check_authorities(spec: ChainSpec) -> None:
@@ -128,6 +146,10 @@ def _check_subnet(subnet: SubnetSpec) -> None:
     parameters_to_value(h)
     if subnet.netuid == 0:
         raise InvalidError("subnet 0 is root, which has no neurons")
+    if not LEAST_QUOTE_WEIGHT <= subnet.quote_weight <= 10**18 - LEAST_QUOTE_WEIGHT:
+        raise InvalidError(f"{where}: quote_weight is {subnet.quote_weight}, expected 10^16 to 99 * 10^16")
+    if subnet.moving_price > 1 << 32 or subnet.moving_price < 0:
+        raise InvalidError(f"{where}: moving_price is {subnet.moving_price}, expected at most 2^32, a price of 1")
     if not 1 <= h.mechanism_count <= MAX_MECHANISMS or h.max_allowed_uids * h.mechanism_count > MAX_UIDS:
         raise InvalidError(
             f"{where}: {h.max_allowed_uids} uids x {h.mechanism_count} mechanisms, expected at most {MAX_UIDS} together"

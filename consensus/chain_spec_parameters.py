@@ -83,6 +83,55 @@ class GlobalParameters:
     """Blocks between two trimmings of a subnet."""
     max_blocks_since_step: int = parameter(U64)
     """An epoch is due when the last one is longer ago than this, whatever the tempo (YUMA 7.2)."""
+    subnet_moving_alpha: int = parameter(U64)
+    """Rate of the moving price, raw I96F32 (DTAO 3.7)."""
+    nominator_min_required_stake: int = parameter(U64)
+    """Factor of the least nomination in millionths; 0 for none (DTAO 6.5)."""
+    min_delegate_take: int = parameter(U16)
+    max_delegate_take: int = parameter(U16)
+    """In parts of 65535; the default take too."""
+    min_childkey_take: int = parameter(U16)
+    max_childkey_take: int = parameter(U16)
+    tx_delegate_take_rate_limit: int = parameter(U64)
+    """Blocks between two increases."""
+    tx_childkey_take_rate_limit: int = parameter(U64)
+    pending_childkey_cooldown: int = parameter(U64)
+    """Blocks until a set of children takes effect."""
+    set_children_rate_limit: int = parameter(U64)
+    """Blocks between two sets of children of a hotkey on a subnet."""
+    tx_rate_limit: int = parameter(U64)
+    """Blocks between two hotkey swaps of a coldkey."""
+    key_swap_cost: Rao = parameter(U63)
+    """Of a hotkey swap everywhere, and of the first coldkey swap announcement; recycled."""
+    key_swap_on_subnet_cost: Rao = parameter(U63)
+    hotkey_swap_on_subnet_interval: int = parameter(U64)
+    """Blocks between two hotkey swaps of a coldkey on one subnet."""
+    coldkey_swap_announcement_delay: int = parameter(U64)
+    coldkey_swap_reannouncement_delay: int = parameter(U64)
+    num_root_claim: int = parameter(U8)
+    """Coldkeys whose root dividends are claimed in a block."""
+    unlock_rate: int = parameter(U64)
+    """Time constant in blocks of a decaying lock's mass (DTAO 7.4)."""
+    maturity_rate: int = parameter(U64)
+    subnet_ownership_age: int = parameter(U64)
+    """Blocks before conviction may decide who owns a subnet (DTAO 7.5)."""
+    subnet_limit: int = parameter(U16)
+    network_rate_limit: int = parameter(U64)
+    network_min_lock_cost: Rao = parameter(U63)
+    network_lock_reduction_interval: int = parameter(U64)
+    network_immunity_period: int = parameter(U64)
+    start_call_delay: int = parameter(U64)
+    network_registration_start_block: int = parameter(U64)
+    sn_owner_hotkey_rate_limit: int = parameter(U64)
+    """Blocks between two changes of a subnet's owner hotkey."""
+    root_max_registrations_per_block: int = parameter(U16)
+    root_target_registrations_per_interval: int = parameter(U16)
+    emission_gate_exponent: int = parameter(U8)
+    """Damps small demand shares (DESIGN decision 5); 0 for no gate."""
+    emission_gate_bar: int = parameter(U128)
+    """Share that keeps half of itself, raw U64F64; 0 without a gate."""
+    timelocked_weights_enabled: bool = parameter(BOOL)
+    """Timelocked weight commits (DESIGN decision 10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +180,19 @@ class SubnetHyperparameters:
     immune_owner_uids_limit: int = parameter(U16)
     min_non_immune_uids: int = parameter(U16)
     network_registration_allowed: bool = parameter(BOOL)
+    fee_rate: int = parameter(U16)
+    """Swap fee in parts of 65535."""
+    owner_cut_enabled: bool = parameter(BOOL)
+    owner_cut_auto_lock_enabled: bool = parameter(BOOL)
+    ema_price_halving_blocks: int = parameter(U64)
+    """Blocks that damp a young subnet's moving price."""
+    recycle_or_burn: bool = parameter(BOOL)
+    """Whether the owner's incentive is recycled instead of burned."""
+    transfer_toggle: bool = parameter(BOOL)
+    serving_rate_limit: int = parameter(U64)
+    adjustment_alpha: int = parameter(U64)
+    """Unused."""
+    root_claim_threshold: int = parameter(U64)
+    min_childkey_take: int = parameter(U16)
+    emission_enabled: bool = parameter(BOOL)
+    """Of subnets in the genesis; those created later follow `emission_on_registration`."""

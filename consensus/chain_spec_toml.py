@@ -15,7 +15,8 @@
     [[balances]]                              # account, amount
     [[stakes]]                                # hotkey, coldkey, amount
     [[authorities]]                           # hotkey, coldkey, key, possession, peer_id (hex)
-    [[subnets]]                               # netuid, owner_hotkey, owner_coldkey, emission_per_block,
+    [[subnets]]                               # netuid, owner_hotkey, owner_coldkey, tao_reserve,
+                                              # alpha_reserve, quote_weight, moving_price, started,
                                               # [subnets.hyperparameters], neurons, weights
 
 An account is an SS58 address or `dev:NAME`. Amounts are whole rao. Unknown keys are errors with a suggestion.
@@ -47,6 +48,11 @@ from .types import AccountId, AuthorityKey, InvalidError, MalformedError, Micros
 
 RULES_VERSION: Final = 1
 """Rules a new chain starts with unless its spec says otherwise."""
+
+EVEN_QUOTE_WEIGHT: Final = 5 * 10**17
+"""Both assets of a pool count the same."""
+
+ONE_I96F32: Final = 1 << 32
 
 _TOP: Final = [
     "name",
@@ -195,7 +201,11 @@ _SUBNET: Final = [
     "netuid",
     "owner_hotkey",
     "owner_coldkey",
-    "emission_per_block",
+    "tao_reserve",
+    "alpha_reserve",
+    "quote_weight",
+    "moving_price",
+    "started",
     "hyperparameters",
     "neurons",
     "weights",
@@ -230,15 +240,29 @@ def _subnet(profile: Profile, row: Mapping[str, Any]) -> SubnetSpec:
                 pack_u16(_list(line, "values"), what=f"{where}.weights.values"),
             )
         )
+    tao = _number(row, "tao_reserve", U63, where, default=profile.reserve)
+    alpha = _number(row, "alpha_reserve", U63, where, default=tao)
+    quote_weight = _number(row, "quote_weight", U63, where, default=EVEN_QUOTE_WEIGHT)
     return SubnetSpec(
         Netuid(_number(row, "netuid", U16, where)),
         _account(row, "owner_hotkey", where),
         _account(row, "owner_coldkey", where),
-        Rao(_number(row, "emission_per_block", U63, where, default=profile.emission_per_block)),
+        Rao(tao),
+        Rao(alpha),
+        quote_weight,
+        _number(row, "moving_price", U63, where, default=first_moving_price(tao, alpha, quote_weight)),
+        bool(check_parameter(BOOL, row.get("started", True), what=f"{where}.started")),
         override(profile.hyperparameters, _table(row, "hyperparameters", where), where=f"{where}.hyperparameters"),
         tuple(neurons),
         tuple(sorted(weights, key=lambda line: (line.mechanism, line.uid))),
     )
+
+
+def first_moving_price(tao: int, alpha: int, quote_weight: int) -> int:
+    """The pool's spot price, at most 1, as raw I96F32: a subnet of the genesis earns by its price from block 1."""
+    if not alpha or not quote_weight:
+        return 0
+    return min((10**18 - quote_weight) * tao * ONE_I96F32 // (quote_weight * alpha), ONE_I96F32)
 
 
 def pack_u16(numbers: Sequence[Any], *, what: str) -> bytes:
@@ -289,4 +313,4 @@ def _account(document: Mapping[str, Any], key: str, where: str) -> AccountId:
     return parse_account(_text(document, key, where), what=f"{where}: {key}")
 
 
-__all__ = ["authority_from_table", "load_chain_spec_toml", "pack_u16", "parse_account"]
+__all__ = ["authority_from_table", "first_moving_price", "load_chain_spec_toml", "pack_u16", "parse_account"]

@@ -69,7 +69,16 @@ class SubnetSpec:
     netuid: Netuid
     owner_hotkey: AccountId
     owner_coldkey: AccountId
-    emission_per_block: Rao
+    tao_reserve: Rao
+    """TAO in its pool; part of the issuance."""
+    alpha_reserve: Rao
+    """Alpha in its pool, in its own unit of 1e-9."""
+    quote_weight: int
+    """Weight of TAO in the pool in parts of 10^18, from 10^16 to 99 * 10^16."""
+    moving_price: int
+    """EMA price that decides emission, raw I96F32."""
+    started: bool
+    """Whether the owner's `start_call` counts as given: emission and trade from block 1."""
     hyperparameters: SubnetHyperparameters
     neurons: tuple[NeuronSpec, ...]
     weights: tuple[WeightsSpec, ...]
@@ -114,5 +123,6 @@ class ChainSpec(ChainParameters):
 
     @property
     def issuance(self) -> Rao:
-        """All TAO in rao: balances and root stakes."""
-        return Rao(sum(amount for _, amount in self.balances) + sum(stake for _, _, stake in self.stakes))
+        """All TAO in rao: balances, root stakes and the pools' reserves."""
+        held = sum(amount for _, amount in self.balances) + sum(stake for _, _, stake in self.stakes)
+        return Rao(held + sum(subnet.tao_reserve for subnet in self.subnets))

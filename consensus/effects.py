@@ -158,7 +158,6 @@ class EraOpened:
     context: EraContext
 
 
-
 @dataclass(frozen=True, slots=True)
 class SyncAdvanced:
     """Sync moved the finalised point without the engine."""
@@ -167,7 +166,6 @@ class SyncAdvanced:
     finalised: BlockRef
     finalised_view: View
     finality: Certificate | None
-
 
 
 Event: TypeAlias = (

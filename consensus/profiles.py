@@ -1,4 +1,4 @@
-"""Defaults of the three profiles: `main`, `dev` and `finney` (CHAIN 1.3 tables, YUMA section 8, DESIGN section 7)."""
+"""Defaults of the three profiles: `main`, `dev` and `finney` (CHAIN 1.3 tables, YUMA section 8, DTAO section 11, DESIGN section 7)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ TAO: Final = 10**9
 _SECOND: Final = 1_000_000
 _DAY: Final = 86_400 * _SECOND
 
+_TENTH_I96F32: Final = 429_496_730
+"""A tenth in 32 fraction bits: a moving price one sees move."""
+
 BURN_INCREASE_MULT_DEFAULT: Final = 23242897532874035200
 """U64F64 of the double 1.26 (YUMA 6.2)."""
 
@@ -27,8 +30,8 @@ class Profile:
     fees: FeeSchedule
     parameters: GlobalParameters
     hyperparameters: SubnetHyperparameters
-    emission_per_block: Rao
-    """Emission of one subnet, constant until pools exist."""
+    reserve: Rao
+    """TAO, and as much alpha, in the pool of a genesis subnet that does not say otherwise."""
 
 
 _MAIN_CHAIN: Final = ChainParameters(
@@ -65,6 +68,39 @@ _GLOBAL: Final = GlobalParameters(
     mechanism_rate_limit=7200,
     trim_rate_limit=216_000,
     max_blocks_since_step=50_400,
+    subnet_moving_alpha=12_885,
+    nominator_min_required_stake=0,
+    min_delegate_take=0,
+    max_delegate_take=11_796,
+    min_childkey_take=0,
+    max_childkey_take=11_796,
+    tx_delegate_take_rate_limit=216_000,
+    tx_childkey_take_rate_limit=216_000,
+    pending_childkey_cooldown=7200,
+    set_children_rate_limit=150,
+    tx_rate_limit=1000,
+    key_swap_cost=Rao(TAO // 10),
+    key_swap_on_subnet_cost=Rao(TAO // 1000),
+    hotkey_swap_on_subnet_interval=7200,
+    coldkey_swap_announcement_delay=36_000,
+    coldkey_swap_reannouncement_delay=7200,
+    num_root_claim=5,
+    unlock_rate=934_866,
+    maturity_rate=934_866,
+    subnet_ownership_age=2_629_800,
+    subnet_limit=128,
+    network_rate_limit=7200,
+    network_min_lock_cost=Rao(1000 * TAO),
+    network_lock_reduction_interval=100_800,
+    network_immunity_period=1_296_000,
+    start_call_delay=0,
+    network_registration_start_block=0,
+    sn_owner_hotkey_rate_limit=50_400,
+    root_max_registrations_per_block=1,
+    root_target_registrations_per_interval=1,
+    emission_gate_exponent=0,
+    emission_gate_bar=0,
+    timelocked_weights_enabled=False,
 )
 
 _SUBNET: Final = SubnetHyperparameters(
@@ -100,10 +136,21 @@ _SUBNET: Final = SubnetHyperparameters(
     immune_owner_uids_limit=1,
     min_non_immune_uids=10,
     network_registration_allowed=True,
+    fee_rate=33,
+    owner_cut_enabled=True,
+    owner_cut_auto_lock_enabled=False,
+    ema_price_halving_blocks=201_600,
+    recycle_or_burn=False,
+    transfer_toggle=True,
+    serving_rate_limit=50,
+    adjustment_alpha=0,
+    root_claim_threshold=500_000,
+    min_childkey_take=0,
+    emission_enabled=True,
 )
 """The "init" column of YUMA section 8: what a subnet is created with."""
 
-MAIN: Final = Profile("main", _MAIN_CHAIN, _FEES, _GLOBAL, _SUBNET, emission_per_block=Rao(TAO))
+MAIN: Final = Profile("main", _MAIN_CHAIN, _FEES, _GLOBAL, _SUBNET, reserve=Rao(1000 * TAO))
 
 FINNEY: Final = replace(
     MAIN,
@@ -139,6 +186,23 @@ DEV: Final = replace(
         tempo_rate_limit=20,
         mechanism_rate_limit=20,
         trim_rate_limit=20,
+        subnet_moving_alpha=_TENTH_I96F32,
+        tx_delegate_take_rate_limit=20,
+        tx_childkey_take_rate_limit=20,
+        pending_childkey_cooldown=20,
+        set_children_rate_limit=5,
+        tx_rate_limit=5,
+        hotkey_swap_on_subnet_interval=20,
+        coldkey_swap_announcement_delay=20,
+        coldkey_swap_reannouncement_delay=10,
+        unlock_rate=20,
+        maturity_rate=20,
+        subnet_ownership_age=20,
+        network_rate_limit=5,
+        network_min_lock_cost=Rao(100 * TAO),
+        network_lock_reduction_interval=20,
+        network_immunity_period=20,
+        sn_owner_hotkey_rate_limit=20,
     ),
     hyperparameters=replace(
         _SUBNET,
@@ -150,6 +214,8 @@ DEV: Final = replace(
         commit_reveal_weights_enabled=False,
         burn_half_life=20,
         burn=Rao(TAO // 10),
+        ema_price_halving_blocks=20,
+        serving_rate_limit=5,
     ),
 )
 """Every period short enough to watch. Commit-reveal is off until the daemon can reveal by itself."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..consensus.chain_spec import ChainSpec, NeuronSpec, SubnetSpec, WeightsSpec, check_chain_spec
 from ..consensus.chain_spec_fields import kinds_of
 from ..consensus.chain_spec_parameters import ChainParameters
-from ..consensus.chain_spec_toml import RULES_VERSION
+from ..consensus.chain_spec_toml import EVEN_QUOTE_WEIGHT, RULES_VERSION, first_moving_price
 from ..consensus.chain_spec_types import AuthoritySpec
 from ..consensus.dev_accounts import dev_keypair
 from ..consensus.profiles import Profile
@@ -121,7 +121,8 @@ def import_spec(
 ) -> ChainSpec:
     """A checked spec of the snapshot, `subnets`, and the development funds that make it usable.
 
-    Issuance is the snapshot's total + `dev_funds` for each of `dev_names` + `authority_stake` for each authority.
+    Issuance is the snapshot's total + `dev_funds` for each of `dev_names` + `authority_stake` for each authority + the
+    TAO in the subnets' pools.
     """
     held = {hotkey for hotkey, _, _ in snapshot.stakes}
     if any(authority.hotkey in held for authority in authorities):
@@ -151,6 +152,7 @@ def import_spec(
         subnets=tuple(sorted(subnets, key=lambda subnet: subnet.netuid)),
     )
     expected = snapshot.total + dev_funds * len(dev_names) + authority_stake * len(authorities)
+    expected += sum(subnet.tao_reserve for subnet in subnets)
     if spec.issuance != expected:
         raise InvalidError(f"the spec's issuance is {spec.issuance} rao, expected {expected}")
     check_chain_spec(spec)
@@ -187,7 +189,11 @@ def read_subnet(data: bytes, profile: Profile) -> SubnetSpec:
         netuid=Netuid(netuid),
         owner_hotkey=AccountId(dev_keypair(f"sn{netuid}/owner/hotkey").public_key),
         owner_coldkey=AccountId(dev_keypair(f"sn{netuid}/owner").public_key),
-        emission_per_block=profile.emission_per_block,
+        tao_reserve=profile.reserve,
+        alpha_reserve=profile.reserve,
+        quote_weight=EVEN_QUOTE_WEIGHT,
+        moving_price=first_moving_price(profile.reserve, profile.reserve, EVEN_QUOTE_WEIGHT),
+        started=True,
         hyperparameters=replace(profile.hyperparameters, commit_reveal_weights_enabled=False),
         neurons=neurons,
         weights=_weight_rows(arrays, n),

@@ -99,6 +99,11 @@ class BlobTable:
                 found.append((key, value))
         return found
 
+    def keys_from(self, prefix: bytes, length: int) -> list[bytes]:
+        """Keys of `length` bytes that begin with `prefix`, ascending; an index by prefixes of this size is kept."""
+        padded = self._keys.matching(((0, 1 + len(prefix)),), bytes([length]) + prefix)
+        return [key[1 : 1 + length] for key in padded]
+
     def __len__(self) -> int:
         return len(self._keys)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from .column import ColumnSpec
 
 if TYPE_CHECKING:
     from .state import State
+
+Part: TypeAlias = "tuple[tuple[int, int], ...]"
+"""Ranges of a key's bytes, joined: what rows are grouped by."""
 
 
 class FreeRows:
@@ -45,7 +48,7 @@ class FreeRows:
 class KeyTable:
     """Index of one keyed table; made by `State.key_table`."""
 
-    __slots__ = ("_free", "_key", "_key_bytes", "_rows", "_state", "_used", "name")
+    __slots__ = ("_free", "_groups", "_key", "_key_bytes", "_rows", "_state", "_used", "name")
 
     def __init__(self, state: State, name: str, rows: dict[bytes, int] | None = None) -> None:
         self.name = name
@@ -58,6 +61,8 @@ class KeyTable:
             rows = {packed[row * width : row * width + width]: row for row in np.flatnonzero(used).tolist()}
         self._rows = rows
         self._free = FreeRows(np.flatnonzero(used == 0).tolist())
+        self._groups: dict[Part, dict[bytes, dict[bytes, None]]] = {}
+        """For each part that was asked for: its value -> keys. Built at first use, then kept in step."""
 
     @staticmethod
     def columns(name: str, key_bytes: int, parallel: Sequence[ColumnSpec] = ()) -> tuple[ColumnSpec, ...]:
@@ -81,6 +86,15 @@ class KeyTable:
         """(key, row) of all rows in use, in key order: the order of every iteration in the rules."""
         return sorted(self._rows.items())
 
+    def matching(self, part: Part, value: bytes) -> list[bytes]:
+        """Keys in use whose `part` is `value`, ascending."""
+        groups = self._groups.get(part)
+        if groups is None:
+            groups = self._groups[part] = {}
+            for key in self._rows:
+                groups.setdefault(_part_of(key, part), {})[key] = None
+        return sorted(groups.get(value, ()))
+
     def open(self, key: bytes) -> int:
         """Row of `key`, allocated with zeros if it has none. Raises InvalidError for a key of the wrong width."""
         row = self._rows.get(key)
@@ -95,7 +109,7 @@ class KeyTable:
                 self._state.resize(name, row + 1)
         self._state.write(self._key, row, np.frombuffer(key, dtype=np.uint8))
         self._state.write(self._used, row, 1)
-        self._rows[key] = row
+        self._enter(key, row)
         self._state.on_undo(self._undo_open, (key, row))
         return row
 
@@ -104,6 +118,7 @@ class KeyTable:
         row = self._rows.pop(key, None)
         if row is None:
             raise InvalidError(f"table {self.name} has no key {key.hex()}")
+        self._leave_groups(key)
         for name in self._state.names(f"{self.name}/"):
             self._state.write(name, row, 0)
         self._free.offer(row)
@@ -111,7 +126,22 @@ class KeyTable:
 
     def for_view(self, past: State) -> KeyTable:
         """The same index over an earlier state with an unchanged key column (reading only)."""
-        return KeyTable(past, self.name, self._rows)
+        table = KeyTable(past, self.name, self._rows)
+        table._groups = self._groups
+        return table
+
+    def _enter(self, key: bytes, row: int) -> None:
+        self._rows[key] = row
+        for part, groups in self._groups.items():
+            groups.setdefault(_part_of(key, part), {})[key] = None
+
+    def _leave_groups(self, key: bytes) -> None:
+        for part, groups in self._groups.items():
+            value = _part_of(key, part)
+            group = groups[value]
+            del group[key]
+            if not group:
+                del groups[value]
 
     def _is_free(self, row: int) -> bool:
         return row < self._state.rows(self._used) and self._state.read(self._used, row) == 0
@@ -119,8 +149,12 @@ class KeyTable:
     def _undo_open(self, opened: tuple[bytes, int]) -> None:
         key, row = opened
         del self._rows[key]
+        self._leave_groups(key)
         self._free.offer(row)
 
     def _undo_release(self, released: tuple[bytes, int]) -> None:
-        key, row = released
-        self._rows[key] = row
+        self._enter(*released)
+
+
+def _part_of(key: bytes, part: Part) -> bytes:
+    return b"".join(key[start:stop] for start, stop in part)

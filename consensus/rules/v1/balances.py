@@ -1,7 +1,7 @@
 """Free TAO balances: paying, receiving, the existential deposit and reaping (DTAO 9 and 14, CHAIN 4.2).
 
-`chain/issuance` always equals all free balances, root stake, subnet reserves and `chain/burned`. Moving TAO never
-changes it; dust of a reaped account lowers it.
+`chain/issuance` (TotalIssuance) always equals all free balances, the subnets' accounts and `chain/burned`, and what was
+ever minted less what was recycled. Moving TAO never changes it; dust of a reaped account lowers it.
 """
 
 from __future__ import annotations
@@ -58,6 +58,18 @@ def burn(state: State, amount: int) -> None:
     state.add("chain/burned", 0, amount)
 
 
+def mint(state: State, amount: int) -> None:
+    """Bring new rao into the issuance; the caller puts them somewhere."""
+    state.add("chain/issuance", 0, amount)
+    state.add("chain/minted", 0, amount)
+
+
+def recycle(state: State, amount: int) -> None:
+    """Take rao out of the issuance that were taken from somebody; they may be minted again."""
+    state.add("chain/issuance", 0, -amount)
+    state.add("chain/recycled", 0, amount)
+
+
 def can_receive(state: State, account: AccountId | bytes, amount: int, existential_deposit: int) -> bool:
     """Whether the account would hold at least the existential deposit with `amount` more."""
     return free_balance(state, account) + amount >= existential_deposit
@@ -94,7 +106,7 @@ def transfer(
         debit(state, source, amount)
     else:
         debit(state, source, free)
-        state.add("chain/issuance", 0, -rest)
+        recycle(state, rest)
         events.append(event(EventKind.AccountReaped, source, rest))
     credit(state, target, amount)
     return events

@@ -74,6 +74,11 @@ class ErrorCode(IntEnum):
     RevealPeriodTooLarge = 108
     FaucetDisabled = 112
     FaucetLimitReached = 113
+    # Pools
+    SwapInputTooLarge = 120
+    ReservesTooLow = 121
+    PriceLimitExceeded = 122
+    ReservesOutOfBalance = 123
 
 
 TEXTS: Final[dict[ErrorCode, str]] = {
@@ -114,7 +119,7 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.MaxWeightExceeded: "a weight exceeds the subnet's limit",
     ErrorCode.AmountTooLow: "the amount is below the minimum",
     ErrorCode.HotKeyAccountNotExists: "the hotkey is not known; register it or associate it with a coldkey first",
-    ErrorCode.InsufficientLiquidity: "the subnet does not hold that much TAO",
+    ErrorCode.InsufficientLiquidity: "the subnet's pool cannot fill the order",
     ErrorCode.BadOrigin: "too few valid signatures of this network's admin keys",
     ErrorCode.AdminNonceMismatch: "the admin nonce is not the next one",
     ErrorCode.AdminCallExpired: "the administrative order is past its last height",
@@ -129,6 +134,10 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.RevealPeriodTooSmall: "the reveal period is below one epoch",
     ErrorCode.RevealPeriodTooLarge: "the reveal period is above a hundred epochs",
     ErrorCode.FaucetDisabled: "this network has no faucet",
+    ErrorCode.SwapInputTooLarge: "the order is more than a thousand times the pool's reserve",
+    ErrorCode.ReservesTooLow: "the pool has too little to give, or the amount buys nothing",
+    ErrorCode.PriceLimitExceeded: "the price is not better than the limit",
+    ErrorCode.ReservesOutOfBalance: "no weight of the pool gives that price",
     ErrorCode.FaucetLimitReached: "the account holds as much as the faucet gives, or the supply is used up",
 }
 """One line for the person reading; never committed."""

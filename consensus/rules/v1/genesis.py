@@ -12,8 +12,11 @@ from ...chain_spec import ChainSpec, SubnetSpec, genesis_authorities, genesis_au
 from ...state.state import State
 from ...types import InvalidError
 from .authorities import register_authority
+from .dtao.safe_float import SafeFloat, from_int
+from .dtao.units import DYNAMIC, MAX_SUPPLY
 from .era_sets import write_era_set
-from .hyperparameters import GLOBAL, SUBNET
+from .hyperparameters import GLOBAL
+from .root_index import fill_root_index
 from .schedule import MAX_BLOCKS_WITHOUT_STEP, first_last_epoch_block
 from .schema import (
     AUTHORITIES,
@@ -28,8 +31,8 @@ from .schema import (
     NEURON_STRIDE,
     all_columns,
 )
-from .stakes import MAX_SUPPLY, ROOT, position_key, stake_key
-from .subnets import open_mechanisms, open_subnet_rows
+from .stakes import ROOT, position_key, stake_key
+from .subnets import open_mechanisms, open_subnet_rows, write_hyperparameters
 from .weights import write_row
 
 if TYPE_CHECKING:
@@ -61,11 +64,12 @@ def build_genesis(spec: ChainSpec) -> State:
     )
     _require(spec.issuance <= MOST_STAKE, f"balances and stakes are {spec.issuance} rao, at most {MOST_STAKE}")
     state.write("chain/issuance", 0, spec.issuance)
+    state.write("chain/minted", 0, spec.issuance)
+    state.write("chain/last_lock_cost", 0, spec.parameters.network_min_lock_cost)
     _write_accounts(state, spec)
     _write_hotkeys(state, spec)
     _write_stakes(state, spec)
-    open_subnet_rows(state, ROOT)
-    state.write("subnets/stake", ROOT, sum(stake for _, _, stake in spec.stakes))
+    _write_root(state, spec)
     for subnet in spec.subnets:
         _write_subnet(state, subnet)
     _write_authorities(state, spec)
@@ -118,10 +122,50 @@ def _write_stakes(state: State, spec: ChainSpec) -> None:
         rows += [(subnet.netuid, n.hotkey, n.coldkey, n.stake) for n in subnet.neurons if n.stake]
     amounts = np.array([amount for _, _, _, amount in rows], dtype=np.uint64)
     used = np.ones(len(rows), dtype=np.uint8)
+    mantissas, exponents = _packed_floats([from_int(amount) for _, _, _, amount in rows])
     totals = _packed((stake_key(netuid, hotkey) for netuid, hotkey, _, _ in rows), 34)
     held = _packed((position_key(netuid, hotkey, coldkey) for netuid, hotkey, coldkey, _ in rows), 66)
-    _fill_table(state, "stakes", {"key": totals, "used": used, "amount": amounts})
-    _fill_table(state, "positions", {"key": held, "used": used, "amount": amounts})
+    _fill_table(
+        state,
+        "stakes",
+        {"key": totals, "used": used, "amount": amounts, "shares_mantissa": mantissas, "shares_exponent": exponents},
+    )
+    _fill_table(
+        state, "positions", {"key": held, "used": used, "share_mantissa": mantissas, "share_exponent": exponents}
+    )
+    fill_root_index(state, sorted(dict.fromkeys(coldkey for netuid, _, coldkey, _ in rows if netuid == ROOT)))
+
+
+def _packed_floats(values: list[SafeFloat]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    limbs = b"".join(value.mantissa.to_bytes(16, "little") for value in values)
+    return np.frombuffer(limbs, dtype="<u8").reshape(-1, 2), np.array([v.exponent for v in values], dtype=np.int64)
+
+
+ROOT_PARAMETERS: Final = {
+    "tempo": 100,
+    "max_allowed_uids": 64,
+    "max_allowed_validators": 64,
+    "mechanism_count": 1,
+    "network_registration_allowed": 1,
+    "subtoken_enabled": 1,
+    "transfer_toggle": 1,
+    "burn_half_life": 360,
+    "min_burn": 500_000,
+    "max_burn": 100_000_000_000,
+}
+"""What root needs of a subnet's parameters (DTAO 14, genesis)."""
+
+
+def _write_root(state: State, spec: ChainSpec) -> None:
+    """Root: stable, its reserve, outstanding alpha and account are all the TAO staked on it."""
+    staked = sum(stake for _, _, stake in spec.stakes)
+    open_subnet_rows(state, ROOT)
+    for name, value in ROOT_PARAMETERS.items():
+        state.write(f"subnets/{name}", ROOT, value)
+    for name in ("account", "tao_reserve", "alpha_out"):
+        state.write(f"subnets/{name}", ROOT, staked)
+    state.write("subnets/burn", ROOT, 100_000_000)
+    state.write("chain/total_stake", 0, staked)
 
 
 def _write_subnet(state: State, subnet: SubnetSpec) -> None:
@@ -131,24 +175,31 @@ def _write_subnet(state: State, subnet: SubnetSpec) -> None:
     _require(chosen.bonds_moving_average <= 1_000_000, f"{where}: bonds_moving_average is above 1000000")
     _require(chosen.alpha_low <= chosen.alpha_high, f"{where}: alpha_low is above alpha_high")
     _require(chosen.immune_owner_uids_limit >= 1, f"{where}: immune_owner_uids_limit is 0, its owner could be replaced")
-    _require(subnet.emission_per_block <= MAX_SUPPLY, f"{where}: emission_per_block is above the token's supply")
     open_subnet_rows(state, netuid)
-    for entry in SUBNET:
-        state.write(f"subnets/{entry.name}", netuid, int(getattr(chosen, entry.name)))
+    write_hyperparameters(state, netuid, chosen)
     state.write("subnets/owner", netuid, np.frombuffer(subnet.owner_coldkey, dtype=np.uint8))
     state.write("subnets/owner_hotkey", netuid, np.frombuffer(subnet.owner_hotkey, dtype=np.uint8))
-    state.write("subnets/burn", netuid, chosen.burn)
-    state.write_wide("subnets/burn_increase_multiplier", netuid, chosen.burn_increase_mult)
-    state.write("subnets/emission_per_block", netuid, subnet.emission_per_block)
     state.write("subnets/last_epoch_block", netuid, first_last_epoch_block(netuid, chosen.tempo, 0))
-    split = chosen.mechanism_emission_split
-    state.write("subnets/mechanism_split_length", netuid, len(split))
-    if split:
-        state.write("subnets/mechanism_split", (netuid, slice(0, len(split))), list(split))
     stake = sum(neuron.stake for neuron in subnet.neurons)
-    _require(stake <= MOST_STAKE // 2, f"{where}: stakes are {stake}, at most {MOST_STAKE // 2}")
-    state.write("subnets/stake", netuid, stake)
-    state.write("subnets/alpha_issuance", netuid, stake)
+    _require(
+        stake + subnet.alpha_reserve <= MAX_SUPPLY,
+        f"{where}: stakes and the alpha reserve are {stake + subnet.alpha_reserve}, at most {MAX_SUPPLY}",
+    )
+    pool = {
+        "subnet_mechanism": DYNAMIC,
+        "account": subnet.tao_reserve,
+        "tao_reserve": subnet.tao_reserve,
+        "alpha_reserve": subnet.alpha_reserve,
+        "alpha_out": stake,
+        "quote_weight": subnet.quote_weight,
+        "swap_initialised": 1,
+        "first_emission_block": int(subnet.started),
+        "subtoken_enabled": int(subnet.started),
+    }
+    for name, value in pool.items():
+        state.write(f"subnets/{name}", netuid, value)
+    state.write_wide("subnets/moving_price", netuid, subnet.moving_price)
+    state.add("chain/total_stake", 0, subnet.tao_reserve)
     _write_neurons(state, subnet)
 
 

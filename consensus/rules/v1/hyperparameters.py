@@ -1,4 +1,4 @@
-"""Every parameter of YUMA section 8: its column, default bounds and the administrative call that sets it.
+"""Every parameter of YUMA 8 and DTAO 11: its column, default bounds and the administrative call that sets it.
 
 One table drives the columns, genesis, `sudo_set_…` calls, reads and the reference docs. Bounds that involve another
 parameter are functions in `calls/admin.py`; the plain ones stand here.
@@ -13,6 +13,9 @@ from ...types import U16_MAX, U64_MAX
 
 I16_MAX: Final = (1 << 15) - 1
 
+MAX_FEE_RATE: Final = 10_000
+"""Highest swap fee, of 65535 (DTAO 5.4)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
@@ -25,6 +28,8 @@ class Hyperparameter:
     doc: str
     any_time: bool = False
     """Marked † in YUMA section 8: may be set inside the freeze window before an epoch."""
+    in_spec: bool = True
+    """Whether a chain spec gives the value at genesis and at a subnet's creation; otherwise the rules do."""
 
 
 SUBNET: Final[tuple[Hyperparameter, ...]] = (
@@ -59,6 +64,18 @@ SUBNET: Final[tuple[Hyperparameter, ...]] = (
     Hyperparameter("min_non_immune_uids", "<u2", 0, U16_MAX, "below this many an immune neuron is replaced", True),
     Hyperparameter("network_registration_allowed", "u1", 0, 1, "new neurons may register", True),
     Hyperparameter("mechanism_count", "u1", 1, 16, "mechanisms"),
+    Hyperparameter("fee_rate", "<u2", 0, MAX_FEE_RATE, "swap fee for the block's author, of 65535", True),
+    Hyperparameter("owner_cut_enabled", "u1", 0, 1, "the owner gets a cut of the emission", True),
+    Hyperparameter("owner_cut_auto_lock_enabled", "u1", 0, 1, "the owner's cut is locked when paid", True),
+    Hyperparameter("ema_price_halving_blocks", "<u8", 0, U64_MAX, "damps a young subnet's moving price, blocks", True),
+    Hyperparameter("recycle_or_burn", "u1", 0, 1, "the owner's incentive is 0 burned or 1 recycled"),
+    Hyperparameter("transfer_toggle", "u1", 0, 1, "stake may be transferred between coldkeys"),
+    Hyperparameter("serving_rate_limit", "<u8", 0, U64_MAX, "blocks between two serve calls of a hotkey"),
+    Hyperparameter("adjustment_alpha", "<u8", 0, U64_MAX, "not used any more"),
+    Hyperparameter("root_claim_threshold", "<u8", 0, 10_000_000, "owed alpha below this is not claimed", True),
+    Hyperparameter("min_childkey_take", "<u2", 0, 11_796, "lowest child-key take, of 65535"),
+    Hyperparameter("emission_enabled", "u1", 0, 1, "TAO emission flows", True),
+    Hyperparameter("subtoken_enabled", "u1", 0, 1, "stake may be bought and sold", True, in_spec=False),
 )
 """Per subnet: one row per netuid of column `subnets/<name>`."""
 
@@ -72,6 +89,28 @@ GLOBAL: Final[tuple[Hyperparameter, ...]] = (
     Hyperparameter("max_epochs_per_block", "u1", 1, 255, "epochs that one block may run", True),
     Hyperparameter("max_mechanism_count", "u1", 1, 16, "most mechanisms of a subnet", True),
     Hyperparameter("commit_reveal_weights_version", "<u2", 0, U16_MAX, "version of timelocked commits", True),
+    Hyperparameter("subnet_moving_alpha", "<u8", 0, 1 << 32, "rate of the moving price, raw I96F32", True),
+    Hyperparameter("nominator_min_required_stake", "<u8", 0, U64_MAX, "factor of the least nomination, ppm", True),
+    Hyperparameter("min_delegate_take", "<u2", 0, 11_796, "lowest delegate take, of 65535", True),
+    Hyperparameter("max_delegate_take", "<u2", 0, 11_796, "highest delegate take, of 65535", True),
+    Hyperparameter("min_childkey_take", "<u2", 0, 11_796, "lowest child-key take anywhere, of 65535", True),
+    Hyperparameter("max_childkey_take", "<u2", 0, 11_796, "highest child-key take, of 65535", True),
+    Hyperparameter("tx_delegate_take_rate_limit", "<u8", 0, U64_MAX, "blocks between delegate take increases", True),
+    Hyperparameter("tx_childkey_take_rate_limit", "<u8", 0, U64_MAX, "blocks between child-key take increases", True),
+    Hyperparameter("pending_childkey_cooldown", "<u8", 0, U64_MAX, "blocks until a set of children takes effect", True),
+    Hyperparameter("tx_rate_limit", "<u8", 0, U64_MAX, "blocks between two hotkey swaps of a coldkey", True),
+    Hyperparameter("coldkey_swap_announcement_delay", "<u8", 0, U64_MAX, "blocks to wait for a coldkey swap", True),
+    Hyperparameter("coldkey_swap_reannouncement_delay", "<u8", 0, U64_MAX, "blocks until another announcement", True),
+    Hyperparameter("num_root_claim", "u1", 0, 50, "coldkeys whose root dividends are claimed in a block", True),
+    Hyperparameter("unlock_rate", "<u8", 0, U64_MAX, "time constant of a decaying lock's mass, blocks", True),
+    Hyperparameter("maturity_rate", "<u8", 0, U64_MAX, "time constant of a lock's conviction, blocks", True),
+    Hyperparameter("subnet_limit", "<u2", 0, U16_MAX, "most subnets beside root", True),
+    Hyperparameter("network_rate_limit", "<u8", 0, U64_MAX, "blocks between two new subnets", True),
+    Hyperparameter("network_min_lock_cost", "<u8", 0, U64_MAX, "lowest cost of a new subnet, rao", True),
+    Hyperparameter("network_lock_reduction_interval", "<u8", 1, U64_MAX, "blocks in which the cost falls back", True),
+    Hyperparameter("network_immunity_period", "<u8", 0, U64_MAX, "blocks before a subnet may be pruned", True),
+    Hyperparameter("start_call_delay", "<u8", 0, U64_MAX, "blocks before an owner may start a subnet", True),
+    Hyperparameter("network_registration_start_block", "<u8", 0, U64_MAX, "no new subnets before this height", True),
 )
 """Of the whole network: the only row of column `global/<name>`."""
 

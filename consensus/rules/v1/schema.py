@@ -3,7 +3,7 @@
 Three shapes: single numbers (`chain/…`, `global/…`), one row per subnet (`subnets/…`, the row is the netuid) and one
 row per neuron (`neurons/…`, the row is `netuid * NEURON_STRIDE + uid`). So a block that touches a number of every
 subnet dirties one or two chunks. Only what a mechanism owns has columns of its own, `sn/<netuid>/<mechanism>/…`.
-Keyed rows (accounts, hotkeys, positions, authorities) and blobs are tables of the state package.
+Keyed rows (accounts, hotkeys, positions, authorities…) and blobs are in `schema_tables`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,18 @@ from __future__ import annotations
 from typing import Final
 
 from ...authority import MAX_AUTHORITIES
-from ...state.accounts import ACCOUNT_COLUMNS
-from ...state.blobs import blob_columns
 from ...state.column import ColumnSpec
-from ...state.key_table import KeyTable
 from .hyperparameters import GLOBAL, SUBNET
+from .schema_tables import (
+    AUTHORITIES,
+    ERA_SETS,
+    HOTKEYS,
+    PEER_ID_BYTES,
+    POSITIONS,
+    ROOT_INDEX,
+    STAKES,
+    TABLES,
+)
 
 NEURON_STRIDE: Final = 256
 """Rows of `neurons/…` per subnet: the most uids that YUMA section 8 allows."""
@@ -30,13 +37,15 @@ BLOCK_HASH_RING: Final = 128
 """Recent block hashes kept, to find the height of a certificate's block. Above MAX_UNFINALISED + its slack (72): a
 certificate for an older block says nothing about who takes part now."""
 
-PEER_ID_BYTES: Final = 64
-"""Longest libp2p peer id that a heartbeat may carry; those of Ed25519 keys take 38."""
-
 CHAIN: Final[tuple[ColumnSpec, ...]] = (
     ColumnSpec("chain/height", "<u8"),
-    ColumnSpec("chain/issuance", "<u8"),  # rao of TAO: free balances + root stake + subnet reserves + burned
-    ColumnSpec("chain/burned", "<u8"),  # paid for registrations, slashed: held by nobody
+    ColumnSpec("chain/issuance", "<u8"),  # TotalIssuance: free balances + subnet accounts + burned, in rao
+    ColumnSpec("chain/burned", "<u8"),  # the burn account: held by nobody, still issued
+    ColumnSpec("chain/minted", "<u8"),  # all TAO ever minted by blocks, the faucet and genesis, in rao
+    ColumnSpec("chain/recycled", "<u8"),  # all TAO that left the issuance again; minted - recycled = issuance
+    ColumnSpec("chain/total_stake", "<u8"),  # TotalStake: informational, not the sum of anything (DTAO 13.16)
+    ColumnSpec("chain/last_lock_cost", "<u8"),  # NetworkLastLockCost, rao
+    ColumnSpec("chain/last_lock_block", "<u8"),  # height of the last subnet registration, 0 before the first
     ColumnSpec("chain/certificate_height", "<u8"),  # newest block whose finality certificate was counted
     ColumnSpec("chain/boundary_hash", "u1", (32,)),  # boundary block before the present era, zero in era 0
     ColumnSpec("chain/admin_nonce", "<u8"),
@@ -67,11 +76,33 @@ SUBNETS: Final[tuple[ColumnSpec, ...]] = (
     ColumnSpec("subnets/blocks_since_last_step", "<u8"),
     ColumnSpec("subnets/epoch_index", "<u8"),
     ColumnSpec("subnets/last_step", "<u8"),
-    ColumnSpec("subnets/emission_per_block", "<u8"),
-    ColumnSpec("subnets/pending_emission", "<u8"),
-    ColumnSpec("subnets/stake", "<u8"),  # of all hotkeys, in the subnet's own token; row 0 is root, in TAO
-    ColumnSpec("subnets/tao_reserve", "<u8"),  # TAO paid in for stake, rao
-    ColumnSpec("subnets/alpha_issuance", "<u8"),  # stake + pending emission of a subnet's token
+    ColumnSpec("subnets/subnet_mechanism", "<u2"),  # 1 dynamic (it has a pool), otherwise stable; root is 0
+    ColumnSpec("subnets/account", "<u8"),  # rao in the subnet's account: reserve, what was left over, on root all stake
+    ColumnSpec("subnets/tao_reserve", "<u8"),  # SubnetTAO, y; on root the TAO staked there
+    ColumnSpec("subnets/alpha_reserve", "<u8"),  # SubnetAlphaIn, x
+    ColumnSpec("subnets/alpha_out", "<u8"),  # SubnetAlphaOut: alpha outside the pool, owned or lost
+    ColumnSpec("subnets/quote_weight", "<u8"),  # w_q in parts of 10^18
+    ColumnSpec("subnets/swap_initialised", "u1"),  # PalSwapInitialized
+    ColumnSpec("subnets/moving_price", "<u8", (2,)),  # SubnetMovingPrice, I96F32
+    ColumnSpec("subnets/miner_burned", "<u8"),  # MinerBurned, raw U96F32 of at most one
+    ColumnSpec("subnets/first_emission_block", "<u8"),  # 0: not started
+    ColumnSpec("subnets/pending_server", "<u8"),
+    ColumnSpec("subnets/pending_validator", "<u8"),
+    ColumnSpec("subnets/pending_root", "<u8"),
+    ColumnSpec("subnets/pending_owner_cut", "<u8"),
+    ColumnSpec("subnets/protocol_alpha", "<u8"),  # alpha the chain bought
+    ColumnSpec("subnets/protocol_flow", "<i8"),
+    ColumnSpec("subnets/volume", "<u8", (2,)),  # u128 rao traded
+    ColumnSpec("subnets/locked", "<u8"),  # SubnetLocked, rao
+    ColumnSpec("subnets/alpha_burned", "<u8"),  # counter: alpha nobody can move any more but that stays in alpha_out
+    ColumnSpec("subnets/root_sell_tao", "<u8"),  # counter: TAO that root claims took out
+    ColumnSpec("subnets/tao_in_emission", "<u8"),  # last block's injection
+    ColumnSpec("subnets/alpha_in_emission", "<u8"),
+    ColumnSpec("subnets/alpha_out_emission", "<u8"),
+    ColumnSpec("subnets/excess_tao", "<u8"),  # last block's chain buy
+    ColumnSpec("subnets/root_registrations_block", "<u2"),  # root only: registrations in this block
+    ColumnSpec("subnets/root_registrations_interval", "<u2"),  # root only: in this interval
+    ColumnSpec("subnets/symbol", "<u2"),  # index of the token's symbol
     ColumnSpec("subnets/last_emission", "<u8"),  # what the last epoch had to distribute
     ColumnSpec("subnets/last_server", "<u8"),  # and paid to miners
     ColumnSpec("subnets/last_validator", "<u8"),  # and to validators
@@ -98,52 +129,9 @@ NEURONS: Final[tuple[ColumnSpec, ...]] = (
 """Row netuid * NEURON_STRIDE + uid."""
 
 
-HOTKEYS: Final = "hotkeys"
-"""Key: hotkey. Rows are never released: neurons refer to them."""
-
-STAKES: Final = "stakes"
-"""Key: netuid (2 bytes, big-endian), hotkey. Stake behind a hotkey on one subnet, all coldkeys together."""
-
-POSITIONS: Final = "positions"
-"""Key: netuid (2 bytes, big-endian), hotkey, coldkey. One holder's stake; a position of 0 has no row."""
-
-AUTHORITIES: Final = "authorities"
-"""Key: hotkey. Rows stay: a punishment must outlive the key it was for."""
-
-ERA_SETS: Final = "era_sets"
-"""Blobs by era (4 bytes, big-endian): `[authority set, [hotkey…]]` of the last EVIDENCE_ERAS eras and the next one."""
-
-TABLES: Final[tuple[ColumnSpec, ...]] = (
-    *ACCOUNT_COLUMNS,
-    ColumnSpec("accounts/free", "<u8"),  # rao
-    *KeyTable.columns(HOTKEYS, 32, (ColumnSpec("hotkeys/owner", "u1", (32,)),)),
-    *KeyTable.columns(STAKES, 34, (ColumnSpec("stakes/amount", "<u8"),)),
-    *KeyTable.columns(POSITIONS, 66, (ColumnSpec("positions/amount", "<u8"),)),
-    *KeyTable.columns(
-        AUTHORITIES,
-        32,
-        (
-            ColumnSpec("authorities/authority_key", "u1", (32,)),
-            ColumnSpec("authorities/registered_at", "<u8"),  # 0: in the genesis state
-            ColumnSpec("authorities/next_key", "u1", (32,)),  # replaces authority_key once it is old enough
-            ColumnSpec("authorities/next_registered_at", "<u8"),  # 0: no replacement waits
-            ColumnSpec("authorities/heartbeat_at", "<u8"),  # height of the newest heartbeat, 0 before the first
-            ColumnSpec("authorities/peer_id", "u1", (PEER_ID_BYTES,)),
-            ColumnSpec("authorities/peer_id_length", "u1"),
-            ColumnSpec("authorities/boundary_stake", "<u8"),  # root stake at the last boundary
-            ColumnSpec("authorities/bonded_stake", "<u8"),  # what must stay while it can be punished
-            ColumnSpec("authorities/last_sat", "<u4"),  # era it last sat in, plus one; 0 for never
-            ColumnSpec("authorities/punished_through", "<u4"),  # offences up to this era are covered, plus one
-            ColumnSpec("authorities/jailed_until", "<u4"),  # first era it may sit in again
-        ),
-    ),
-    *blob_columns(ERA_SETS),
-)
-
-
 def all_columns() -> tuple[ColumnSpec, ...]:
     """Every column of a state without subnets."""
-    return (*CHAIN, BLOCK_HASHES, *ERA_COLUMNS, *GLOBALS, *SUBNETS, *NEURONS, *TABLES)
+    return (*CHAIN, BLOCK_HASHES, *ERA_COLUMNS, *GLOBALS, *SUBNETS, *NEURONS, *TABLES, ROOT_INDEX)
 
 
 def mechanism_columns(netuid: int, mechanism: int) -> tuple[ColumnSpec, ...]:
@@ -160,3 +148,28 @@ def mechanism_columns(netuid: int, mechanism: int) -> tuple[ColumnSpec, ...]:
         ColumnSpec(f"{prefix}/bond_count", "<u2"),
         ColumnSpec(f"{prefix}/bonds", "<u2", (MAX_PAIRS, 2)),
     )
+
+
+__all__ = [
+    "AUTHOR",
+    "AUTHORITIES",
+    "BLOCK_HASHES",
+    "BLOCK_HASH_RING",
+    "CHAIN",
+    "ERA_COLUMNS",
+    "ERA_ROWS",
+    "ERA_SETS",
+    "GLOBALS",
+    "HOTKEYS",
+    "IN_CERTIFICATE",
+    "MAX_MECHANISMS",
+    "MAX_PAIRS",
+    "NEURONS",
+    "NEURON_STRIDE",
+    "PEER_ID_BYTES",
+    "POSITIONS",
+    "STAKES",
+    "SUBNETS",
+    "all_columns",
+    "mechanism_columns",
+]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...fixed_point import U64F64, UQ64
-from ...types import U64_MAX, AccountId
+from ...fixed_point import U64F64
+from ...types import AccountId, Rao
+from .dtao.registration_price import decayed_price, raised_price
+from .hyperparameters import SUBNET
 from .schedule import SubnetSchedule
-from .schema import NEURON_STRIDE, NEURONS, SUBNETS, mechanism_columns
+from .schema import MAX_MECHANISMS, NEURON_STRIDE, NEURONS, SUBNETS, mechanism_columns
 
 if TYPE_CHECKING:
+    from ...chain_spec_parameters import SubnetHyperparameters
     from ...state.state import State
-
-HALF_Q32: Final = 1 << 31
 
 
 def subnet_exists(state: State, netuid: int) -> bool:
@@ -77,6 +78,22 @@ def close_mechanisms(state: State, netuid: int, first: int, count: int) -> None:
             state.remove_column(spec.name)
 
 
+def write_hyperparameters(state: State, netuid: int, chosen: SubnetHyperparameters) -> None:
+    """Every parameter of a subnet as a spec or a profile gives it, the price of registration included."""
+    for entry in SUBNET:
+        if entry.in_spec:
+            state.write(f"subnets/{entry.name}", netuid, int(getattr(chosen, entry.name)))
+    state.write("subnets/burn", netuid, chosen.burn)
+    state.write_wide("subnets/burn_increase_multiplier", netuid, chosen.burn_increase_mult)
+    store_mechanism_split(state, netuid, chosen.mechanism_emission_split)
+
+
+def store_mechanism_split(state: State, netuid: int, shares: Sequence[int]) -> None:
+    """Set the mechanisms' parts of 65535; none for an even split."""
+    state.write("subnets/mechanism_split_length", netuid, len(shares))
+    state.write("subnets/mechanism_split", netuid, [*shares, *(0 for _ in range(MAX_MECHANISMS - len(shares)))])
+
+
 def mechanism_split(state: State, netuid: int) -> tuple[int, ...] | None:
     """Parts of 65535 by mechanism, None for an even split."""
     length = int(state.read("subnets/mechanism_split_length", netuid))
@@ -109,62 +126,25 @@ def write_schedule(state: State, before: SubnetSchedule, after: SubnetSchedule) 
 # --- registration price -----------------------------------------------------------------------------------------------
 
 
-def q32_product(value: int, factor: int) -> int:
-    """q(v, f) of YUMA 6.2: product in parts of 2^32, at most a u64."""
-    return min((value * factor) >> 32, U64_MAX)
-
-
-def q32_power(base: int, exponent: int) -> int:
-    """`pow` of YUMA 6.2: square and multiply from the lowest bit, through `q32_product`."""
-    result = 1 << 32
-    while exponent:
-        if exponent & 1:
-            result = q32_product(result, base)
-        exponent >>= 1
-        if exponent:
-            base = q32_product(base, base)
-    return result
-
-
-@lru_cache(maxsize=256)
-def decay_factor(half_life: int) -> int:
-    """f_h of YUMA 6.2: the largest Q32 factor whose power of `half_life` is at most one half."""
-    low, high = 0, 1 << 32
-    while low + 1 < high:
-        middle = low + ((high - low) >> 1)
-        if q32_power(middle, half_life) > HALF_Q32:
-            high = middle
-        else:
-            low = middle
-    return low
-
-
-def clamp_burn(burn: int, minimum: int, maximum: int) -> int:
-    """The price inside its bounds, the lower one first."""
-    return min(max(burn, minimum), maximum)
-
-
 def decay_burns(state: State, height: int) -> None:
-    """Let the registration price of every subnet fall by one block (YUMA 7.1, step 1)."""
+    """Let the registration price of every subnet, root too, fall by one block (YUMA 6.2, DTAO 8.4)."""
     if height <= 1:
         return
-    burns = state.array("subnets/burn")
-    changed = burns.copy()
-    for netuid in netuids(state):
-        half_life = parameter(state, netuid, "burn_half_life")
-        if half_life:
-            changed[netuid] = clamp_burn(
-                q32_product(int(burns[netuid]), decay_factor(half_life)),
-                parameter(state, netuid, "min_burn"),
-                parameter(state, netuid, "max_burn"),
-            )
-    if not np.array_equal(changed, burns):
+    before = state.array("subnets/burn")
+    exists = state.array("subnets/exists").tolist()
+    columns = [state.array(f"subnets/{name}").tolist() for name in ("burn_half_life", "min_burn", "max_burn")]
+    after = [
+        decayed_price(Rao(price), half_life, Rao(lowest), Rao(highest)) if there else price
+        for there, price, half_life, lowest, highest in zip(exists, before.tolist(), *columns, strict=True)
+    ]
+    changed = np.array(after, dtype=np.uint64)
+    if not np.array_equal(changed, before):
         state.write("subnets/burn", slice(0, len(changed)), changed)
 
 
 def raise_burn(state: State, netuid: int) -> None:
     """Raise the price after a registration: times max(multiplier, 1), floored, clamped (YUMA 6.2)."""
-    multiplier = U64F64(max(state.read_wide("subnets/burn_increase_multiplier", netuid), UQ64.one))
-    price = UQ64.to_u64(UQ64.mul(UQ64.from_int(int(state.read("subnets/burn", netuid))), multiplier))
+    multiplier = U64F64(state.read_wide("subnets/burn_increase_multiplier", netuid))
     low, high = parameter(state, netuid, "min_burn"), parameter(state, netuid, "max_burn")
-    state.write("subnets/burn", netuid, clamp_burn(price, low, high))
+    price = raised_price(Rao(int(state.read("subnets/burn", netuid))), multiplier, Rao(low), Rao(high))
+    state.write("subnets/burn", netuid, price)

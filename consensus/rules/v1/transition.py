@@ -30,10 +30,9 @@ from ..interface import (
     Verified,
     nothing_verified,
 )
-from .balances import burn, can_receive, credit
+from .author import pay_author
 from .boundary import close_era
 from .budgets import Budget
-from .era_sets import NO_HOTKEY, era_hotkeys
 from .events import encode_events, encode_result
 from .execution import Prepared, execute, prepare, refuse
 from .participation import (
@@ -43,7 +42,6 @@ from .participation import (
     note_author,
     note_block_hash,
 )
-from .stakes import hotkey_owner
 from .subnet_epoch import accrue_emission, run_due_epochs
 from .subnets import decay_burns
 
@@ -127,7 +125,7 @@ class BlockExecution:
     def finish(self) -> BlockOutcome:
         """Steps 4 and 5."""
         fees = sum(outcome.fee for outcome in self._transactions)
-        self._pay_author(fees)
+        pay_author(self.state, self.ctx, fees)
         upcoming: AuthoritySet | None = None
         if self.ctx.height % self.ctx.spec.era_blocks == 0:
             upcoming, events = close_era(self.state, self.ctx)
@@ -142,19 +140,6 @@ class BlockExecution:
             block_events=tuple(self._events),
             transactions=tuple(self._transactions),
         )
-
-    def _pay_author(self, fees: int) -> None:
-        """Fees go to the coldkey of the author's hotkey; what would not keep an account alive is burned."""
-        if not fees:
-            return
-        hotkeys = era_hotkeys(self.state, self.ctx.era)
-        author = hotkeys[self.ctx.proposer_index] if hotkeys else NO_HOTKEY
-        # Anybody may associate the account of all zeros: owning it must not mean owning what belongs to nobody.
-        coldkey = None if author == NO_HOTKEY else hotkey_owner(self.state, author)
-        if coldkey is not None and can_receive(self.state, coldkey, fees, self.ctx.spec.existential_deposit):
-            credit(self.state, coldkey, fees)
-        else:
-            burn(self.state, fees)
 
 
 def apply_block(

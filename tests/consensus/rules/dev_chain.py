@@ -74,7 +74,11 @@ def subnet(parameters: dict[str, Any] | None = None, neurons: int = NEURONS, **f
         netuid=Netuid(NETUID),
         owner_hotkey=account("neuron-0"),
         owner_coldkey=account("alice"),
-        emission_per_block=Rao(TAO),
+        tao_reserve=Rao(1000 * TAO),
+        alpha_reserve=Rao(1000 * TAO),
+        quote_weight=5 * 10**17,
+        moving_price=1 << 32,
+        started=True,
         hyperparameters=chosen,
         neurons=tuple(
             NeuronSpec(account(f"neuron-{n}"), account("alice"), Rao((n + 1) * TAO), 0, 0, n < 2)

@@ -23,6 +23,7 @@ from ..subnets import (
     open_mechanisms,
     parameter,
     read_schedule,
+    store_mechanism_split,
     subnet_exists,
 )
 
@@ -154,12 +155,7 @@ def _mechanism_count(state: State, height: int, netuid: int, values: tuple[int, 
     open_mechanisms(state, netuid, before, count)
     close_mechanisms(state, netuid, count, before)
     if count != before:
-        _store_split(state, netuid, ())
-
-
-def _store_split(state: State, netuid: int, shares: tuple[int, ...]) -> None:
-    state.write("subnets/mechanism_split_length", netuid, len(shares))
-    state.write("subnets/mechanism_split", netuid, [*shares, *(0 for _ in range(MAX_MECHANISMS - len(shares)))])
+        store_mechanism_split(state, netuid, ())
 
 
 _RELATED: Final[dict[str, Apply]] = {
@@ -196,7 +192,7 @@ def _burn_increase_multiplier(state: State, height: int, netuid: int, values: tu
 def _mechanism_emission_split(state: State, height: int, netuid: int, values: tuple[int, ...]) -> None:
     _require(all(0 <= share <= U16_MAX for share in values) and sum(values) == U16_MAX)
     _require(len(values) <= parameter(state, netuid, "mechanism_count"))
-    _store_split(state, netuid, values)
+    store_mechanism_split(state, netuid, values)
 
 
 _SPECIAL_ORDERS: Final = (
