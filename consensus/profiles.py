@@ -1,4 +1,4 @@
-"""Defaults of the three profiles: `main`, `dev` and `finney` (CHAIN 1.3 tables, YUMA section 8, DTAO section 11, DESIGN section 7)."""
+"""Defaults of the three profiles: `main`, `dev` and `finney` (CHAIN 1.3 tables, YUMA 8, DTAO 11, DESIGN section 7)."""
 
 from __future__ import annotations
 

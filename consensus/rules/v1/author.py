@@ -1,4 +1,4 @@
-"""The block's author: the proposer's coldkey, which gets transaction fees and swap fees (DESIGN decision 7, DTAO 14)."""
+"""The author of a block: the proposer's coldkey, which gets transaction and swap fees (DESIGN decision 7, DTAO 14)."""
 
 from __future__ import annotations
 

@@ -16,9 +16,11 @@ from .authorities import bond_members
 from .balances import burn
 from .era_sets import era_hotkeys, forget_era_set, write_era_set
 from .events import EventKind, event
+from .markets import add_total_stake
+from .root_stake import adjust_root_claims, note_root_holder
 from .schema import AUTHORITIES
 from .set_change import Candidate, next_members, next_set
-from .stakes import ROOT, cut_hotkey_stake, hotkey_stake
+from .stakes import ROOT, decrease_position, hotkey_stake, positions_of_hotkey, shares_of_cut
 
 if TYPE_CHECKING:
     from ...state.state import State
@@ -57,12 +59,26 @@ def _punish(state: State, ctx: BlockContext) -> list[Event]:
         state.write("authorities/jailed_until", row, until)
         events.append(event(EventKind.AuthorityJailed, hotkey, until))
         bonded = int(state.read("authorities/bonded_stake", row))
-        cut = cut_hotkey_stake(state, ROOT, hotkey, bonded * ctx.spec.slash_ppm // MILLION)
+        cut = _cut_root_stake(state, hotkey, bonded * ctx.spec.slash_ppm // MILLION)
         if cut:
-            burn(state, cut)
             state.write("authorities/bonded_stake", row, bonded - cut)
             events.append(event(EventKind.AuthoritySlashed, hotkey, cut))
     return events
+
+
+def _cut_root_stake(state: State, hotkey: bytes, amount: int) -> int:
+    """Burn up to `amount` of a hotkey's root stake, from all its holders in proportion; gives what was burned."""
+    cuts = shares_of_cut(positions_of_hotkey(state, ROOT, hotkey), amount)
+    for coldkey, part in cuts:
+        decrease_position(state, ROOT, hotkey, coldkey, part)
+        adjust_root_claims(state, hotkey, coldkey, -part)
+        note_root_holder(state, coldkey)
+    cut = sum(part for _, part in cuts)
+    for name in ("account", "tao_reserve", "alpha_out"):
+        state.add(f"subnets/{name}", ROOT, -cut)
+    add_total_stake(state, -cut)
+    burn(state, cut)
+    return cut
 
 
 def _candidates(state: State, ctx: BlockContext) -> list[Candidate]:

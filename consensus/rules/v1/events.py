@@ -42,6 +42,9 @@ class EventKind(IntEnum):
     # Epochs
     EpochRun = 80
     EpochDeferred = 81
+    # Pipeline
+    AutoStakeAdded = 256
+    RootClaimed = 257
     # Administration
     ParameterSet = 96
     FaucetUsed = 97
@@ -65,8 +68,10 @@ ARGUMENTS: Final[dict[EventKind, tuple[str, ...]]] = {
     EventKind.StakeAdded: ("coldkey", "hotkey", "netuid", "amount"),
     EventKind.StakeRemoved: ("coldkey", "hotkey", "netuid", "amount"),
     EventKind.HotkeyAssociated: ("coldkey", "hotkey"),
-    EventKind.EpochRun: ("netuid", "emission", "server", "validator"),
+    EventKind.EpochRun: ("netuid", "emission", "server", "validator", "root", "owner_cut"),
     EventKind.EpochDeferred: ("netuid",),
+    EventKind.AutoStakeAdded: ("netuid", "hotkey", "destination", "coldkey", "alpha"),
+    EventKind.RootClaimed: ("coldkey", "hotkey", "netuid", "alpha", "tao"),
     EventKind.ParameterSet: ("netuid", "parameter", "value"),
     EventKind.FaucetUsed: ("account", "amount"),
 }

@@ -44,6 +44,7 @@ CHAIN: Final[tuple[ColumnSpec, ...]] = (
     ColumnSpec("chain/minted", "<u8"),  # all TAO ever minted by blocks, the faucet and genesis, in rao
     ColumnSpec("chain/recycled", "<u8"),  # all TAO that left the issuance again; minted - recycled = issuance
     ColumnSpec("chain/total_stake", "<u8"),  # TotalStake: informational, not the sum of anything (DTAO 13.16)
+    ColumnSpec("chain/sweep_cursor", "<u8"),  # next row of the positions that the root index sweep looks at
     ColumnSpec("chain/last_lock_cost", "<u8"),  # NetworkLastLockCost, rao
     ColumnSpec("chain/last_lock_block", "<u8"),  # height of the last subnet registration, 0 before the first
     ColumnSpec("chain/certificate_height", "<u8"),  # newest block whose finality certificate was counted

@@ -1,9 +1,4 @@
-"""Epochs of a block: which run, their input from the columns, their result back into them, and the payout (YUMA 4, 7).
-
-Emission is a constant per subnet and block until pools exist: it accrues in `subnets/pending_emission`, and an epoch
-pays it to the hotkeys' owners as stake on the subnet. What truncation leaves over stays pending, so a subnet's token
-is conserved.
-"""
+"""One subnet's epoch: its input from the columns, its result back into them, and the payout (YUMA 4, 7, DTAO 4)."""
 
 from __future__ import annotations
 
@@ -12,83 +7,78 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...types import Netuid
+from ...types import U64_MAX, Netuid
 from ..interface import EpochSummary, Event
+from .children import relations_of_subnet
+from .dtao.distribution import HotkeyEmission
+from .dtao.economy import Pending
+from .dtao.units import Alpha
+from .epoch_trace import EpochTrace
 from .events import EventKind, event
-from .neurons import hotkeys_of, neuron_array, owners_of, uid_of
-from .schedule import process_slots
-from .schema import NEURON_STRIDE
-from .stakes import MAX_SUPPLY, ROOT, credit_owners, stake_key
-from .subnets import (
-    global_parameter,
-    mechanism_split,
-    netuids,
-    neuron_count,
-    owner_hotkey,
-    parameter,
-    read_schedule,
-    write_schedule,
-)
+from .neurons import hotkeys_of, neuron_array, uid_of
+from .payout import PaymentKind, pay_epoch
+from .schema import NEURON_STRIDE, STAKES
+from .stakes import ROOT, stake_key
+from .subnets import global_parameter, mechanism_split, neuron_count, owner_hotkey, parameter
+from .weight_commits import commit_blocks_of
 from .weights import read_rows, write_rows
 from .yuma.inputs import EpochInput, EpochParameters, activity_cutoff_blocks
 from .yuma.mechanisms import SubnetEpoch, run_mechanisms
+from .yuma.stake import inherited_stake
 
 if TYPE_CHECKING:
     from ...state.state import State
 
 
-def accrue_emission(state: State) -> None:
-    """Add one block's emission to what each subnet has pending, up to the token's cap (YUMA 7.1, step 2)."""
-    wanted = state.array("subnets/emission_per_block")
-    if not wanted.any():
-        return
-    per_block = np.where(state.array("subnets/alpha_issuance") + wanted <= np.uint64(MAX_SUPPLY), wanted, np.uint64(0))
-    everything = slice(0, len(per_block))
-    for column in ("subnets/pending_emission", "subnets/alpha_issuance"):
-        state.write(column, everything, state.array(column) + per_block)
-
-
-def run_due_epochs(state: State, height: int) -> tuple[list[EpochSummary], list[Event]]:
-    """Pick the due subnets, then run and pay their epochs in ascending order (YUMA 7.3)."""
-    before = [read_schedule(state, netuid) for netuid in netuids(state)]
-    outcome = process_slots(before, height, global_parameter(state, "max_epochs_per_block"))
-    for old, new in zip(before, outcome.schedules, strict=True):
-        write_schedule(state, old, new)
-    events = [event(EventKind.EpochDeferred, netuid) for netuid in outcome.deferred]
-    summaries = []
-    for netuid in outcome.drained:
-        summary = run_subnet_epoch(state, netuid, height)
-        summaries.append(summary)
-        events.append(
-            event(EventKind.EpochRun, netuid, summary.emission, summary.server_total, summary.validator_total)
-        )
-    return summaries, events
-
-
-def run_subnet_epoch(state: State, netuid: int, height: int) -> EpochSummary:
-    """Run, store and pay one subnet's epoch. A subnet without neurons keeps its emission."""
-    emission = int(state.read("subnets/pending_emission", netuid))
-    server = validator = 0
+def run_subnet_epoch(state: State, netuid: int, pending: Pending, height: int) -> tuple[EpochSummary, list[Event]]:
+    """Run, store and pay one subnet's epoch with what was drained for it."""
+    emission = min(pending.server + pending.validator + pending.root, U64_MAX)
+    inputs: tuple[EpochInput, ...] = ()
+    result: SubnetEpoch | None = None
+    emissions: list[HotkeyEmission] = []
     if neuron_count(state, netuid):
-        result = run_mechanisms(epoch_inputs(state, netuid, height), emission, mechanism_split(state, netuid))
+        inputs = tuple(epoch_inputs(state, netuid, height))
+        result = run_mechanisms(inputs, emission, mechanism_split(state, netuid))
         _store(state, netuid, result)
-        server, validator = _pay(state, netuid, result, emission)
-        state.write("subnets/pending_emission", netuid, emission - server - validator)
+        emissions = [
+            HotkeyEmission(hotkey, Alpha(incentive), Alpha(dividend))
+            for hotkey, incentive, dividend in zip(
+                hotkeys_of(state, netuid),
+                result.server_emission.tolist(),
+                result.validator_emission.tolist(),
+                strict=True,
+            )
+        ]
+    payout = pay_epoch(state, netuid, pending, emissions, height)
+    server = sum(emission.incentive for emission in emissions)
+    validator = sum(p.amount for p in payout.payments if p.kind in (PaymentKind.TAKE, PaymentKind.NOMINATORS))
     state.write("subnets/last_step", netuid, height)
     for name, amount in (("emission", emission), ("server", server), ("validator", validator)):
         state.write(f"subnets/last_{name}", netuid, amount)
-    return EpochSummary(Netuid(netuid), emission, server, validator)
+    trace = EpochTrace(netuid, height, inputs, result, payout)
+    summary = EpochSummary(Netuid(netuid), emission, server, validator, trace)
+    ran = event(EventKind.EpochRun, netuid, emission, server, validator, pending.root, pending.owner_cut)
+    return summary, [ran, *payout.events]
 
 
 def stake_vectors(state: State, netuid: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """(alpha, TAO on root) of each uid's hotkey, shape (n,). Nobody delegates yet, so nothing is inherited."""
-    table, amounts = state.key_table("stakes"), state.array("stakes/amount")
+    """(alpha, TAO on root) behind each uid, shape (n,), with what parents lend and children get (YUMA 2.1)."""
+    table, amounts = state.key_table(STAKES), state.array("stakes/amount")
     hotkeys = hotkeys_of(state, netuid)
+    parents, children = relations_of_subnet(state, netuid)
+
+    def own(where: int, hotkey: bytes) -> int:
+        row = table.find(stake_key(where, hotkey))
+        return 0 if row is None else int(amounts.item(row))
 
     def stakes_on(where: int) -> NDArray[np.uint64]:
-        prefix = stake_key(where, b"")
-        rows = [table.find(prefix + hotkey) for hotkey in hotkeys]
-        return np.array([0 if row is None else amounts.item(row) for row in rows], dtype=np.uint64)
+        stakes = [own(where, hotkey) for hotkey in hotkeys]
+        for uid, hotkey in enumerate(hotkeys):
+            above, below = parents.get(hotkey, ()), children.get(hotkey, ())
+            if above or below:
+                lent = [(relation.proportion, own(where, relation.hotkey)) for relation in above]
+                stakes[uid] = inherited_stake(stakes[uid], [relation.proportion for relation in below], lent)
+        return np.array(stakes, dtype=np.uint64)
 
     return stakes_on(netuid), stakes_on(ROOT)
 
@@ -122,14 +112,15 @@ def epoch_inputs(state: State, netuid: int, height: int) -> list[EpochInput]:
                 last_step=int(state.read("subnets/last_step", netuid)),
                 owner_uid=owner_uid,
                 emission=0,
-                last_update=state.array(f"{prefix}/last_update"),
-                registration=neuron_array(state, netuid, "registered_at"),
+                last_update=state.array(f"{prefix}/last_update").copy(),
+                registration=neuron_array(state, netuid, "registered_at").copy(),
                 permit=neuron_array(state, netuid, "permit").astype(np.bool_),
                 alpha_stake=alpha,
                 tao_stake=tao,
                 weights=read_rows(state, prefix, "weight"),
                 bonds=read_rows(state, prefix, "bond"),
                 parameters=parameters,
+                commit_block=commit_blocks_of(state, netuid, mechanism, height),
             )
         )
     return inputs
@@ -149,26 +140,3 @@ def _store(state: State, netuid: int, result: SubnetEpoch) -> None:
     state.write("neurons/dividends", rows, result.dividends)
     state.write("neurons/validator_trust", rows, result.validator_trust)
     state.write("neurons/stake_weight", rows, result.stake_weight)
-
-
-def _pay(state: State, netuid: int, result: SubnetEpoch, emission: int) -> tuple[int, int]:
-    """Credit what each uid earned to its hotkey's owner; gives (miners' sum, validators' sum).
-
-    The shares never add up to more than the emission, each being floored; the bound below makes that a rule instead of
-    a theorem, so that no arithmetic can mint.
-    """
-    server, validator = result.server_emission.tolist(), result.validator_emission.tolist()
-    hotkeys, owners = hotkeys_of(state, netuid), owners_of(state, netuid)
-    credits = []
-    left, server_total, validator_total = emission, 0, 0
-    for hotkey, owner, for_work, for_judging in zip(hotkeys, owners, server, validator, strict=True):
-        for_work = min(for_work, left)
-        for_judging = min(for_judging, left - for_work)
-        left -= for_work + for_judging
-        server_total += for_work
-        validator_total += for_judging
-        if for_work or for_judging:
-            credits.append((hotkey, owner, for_work + for_judging))
-    if credits:
-        credit_owners(state, netuid, credits)
-    return server_total, validator_total

@@ -1,6 +1,6 @@
 """The transition: one block applied to the state, in this order (YUMA 7.1, CHAIN 1.3 and 3).
 
-1. Block start: the parent's hash, registration prices, emission, due epochs run and paid.
+1. Block start: the parent's hash, then the pipeline of DTAO section 3 (`block_start`).
 2. The body's evidence, then its finality certificate for the participation count.
 3. Transactions in their order.
 4. Fees and tips to the author's coldkey.
@@ -31,6 +31,7 @@ from ..interface import (
     nothing_verified,
 )
 from .author import pay_author
+from .block_start import start_block
 from .boundary import close_era
 from .budgets import Budget
 from .events import encode_events, encode_result
@@ -42,8 +43,6 @@ from .participation import (
     note_author,
     note_block_hash,
 )
-from .subnet_epoch import accrue_emission, run_due_epochs
-from .subnets import decay_burns
 
 if TYPE_CHECKING:
     from ...state.state import State
@@ -76,9 +75,7 @@ class BlockExecution:
         note_block_hash(state, ctx)
         adopt_authorities(state, ctx)
         note_author(state, ctx)
-        decay_burns(state, ctx.height)
-        accrue_emission(state)
-        self._epochs, self._events = run_due_epochs(state, ctx.height)
+        self._epochs, self._events = start_block(state, ctx)
         self._budget = Budget.of_block(ctx.spec.slot_length, len(self._epochs))
 
     def take_evidence(self, evidence: Evidence) -> None:

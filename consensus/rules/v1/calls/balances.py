@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from ....types import AccountId
 from ...interface import BlockContext, Event
-from ..balances import credit, free_balance, transfer
+from ..balances import credit, free_balance, mint, transfer
+from ..dtao.units import MAX_SUPPLY
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
-from ..stakes import MAX_SUPPLY
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def _check_faucet(state: State, ctx: BlockContext, signer: AccountId, args: Argu
 
 def _faucet(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
     amount = ctx.spec.faucet_amount
+    mint(state, amount)
     credit(state, signer, amount)
-    state.add("chain/issuance", 0, amount)
     return [event(EventKind.FaucetUsed, signer, amount)]
 
 
