@@ -8,6 +8,7 @@ from typing import Final
 from ..consensus.certificate import Certificate
 from ..consensus.chain_spec import ChainSpec, decode_chain_spec, genesis_hash_of_bytes
 from ..consensus.effects import NO_FLOOR, VOTES_AT_ONCE, BlockRef, EraContext, Restarted
+from ..consensus.rules.checked import checked_rules_for
 from ..consensus.rules.registry import rules_for
 from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Micros, Slot, View, YumadError
 from ..consensus.working_chain import WorkingChain
@@ -94,13 +95,20 @@ def genesis_hash_of_folder(folder: ChainFolder) -> Hash32:
     return ChainStore.genesis_hash_of(folder.chain_database)
 
 
-def open_chain(folder: ChainFolder, genesis_hash: Hash32) -> OpenedChain:
+def open_chain(folder: ChainFolder, genesis_hash: Hash32, *, check_invariants: bool = False) -> OpenedChain:
     """Open the store and load the state at F; every root is recomputed. Raises StorageError when it is damaged."""
     store = ChainStore.open(folder.chain_database, genesis_hash)
     try:
         spec_bytes = store.spec_bytes()
         spec = decode_chain_spec(spec_bytes)
-        working = WorkingChain(spec, genesis_hash, store.load_state(), finalised_ref(store), reload=store.load_state)
+        working = WorkingChain(
+            spec,
+            genesis_hash,
+            store.load_state(),
+            finalised_ref(store),
+            reload=store.load_state,
+            rules=checked_rules_for if check_invariants else rules_for,
+        )
     except BaseException:
         store.close()
         raise

@@ -49,6 +49,8 @@ class Config:
     """True for a swarm on one host or a closed network: no limits per address."""
     archive: bool = False
     """True keeps every block body."""
+    check_invariants: bool = False
+    """True checks after every block that the whole ledger adds up, and stops when it does not: for debugging."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value came from: `flag`, `environment`, `config.toml` or `default`."""
 

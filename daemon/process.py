@@ -79,7 +79,7 @@ def run_peer(home: Home, config: Config, options: RunOptions) -> None:
         home.prepare()
         stack.callback(home.lock().release)
         folder = the_chain_of(home, options.genesis_prefix)
-        opened = open_chain(folder, genesis_hash_of_folder(folder))
+        opened = open_chain(folder, genesis_hash_of_folder(folder), check_invariants=config.check_invariants)
         stack.callback(opened.store.close)
         authority = _open_authority(home, stack)
         _check_trust(opened, config, options)

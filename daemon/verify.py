@@ -15,6 +15,7 @@ from ..consensus.block import Block, decode_block, verify_body
 from ..consensus.certificate import verify_certificate
 from ..consensus.chain_spec import ChainSpec, decode_chain_spec, genesis_hash_of_bytes
 from ..consensus.effects import BlockRef
+from ..consensus.rules.checked import BrokenInvariantError, checked_rules_for
 from ..consensus.rules.registry import rules_for
 from ..consensus.statement import Kind, VoteDomain
 from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Slot, YumadError
@@ -55,8 +56,13 @@ class _Differs(Exception):
         self.reason = reason
 
 
-def verify_chain(store: ChainStore, progress: Progress = lambda done, total: None) -> VerifyReport:
-    """Re-execute everything in `store`. Raises StorageError only when the file cannot be read at all."""
+def verify_chain(
+    store: ChainStore, progress: Progress = lambda done, total: None, *, invariants: bool = False
+) -> VerifyReport:
+    """Re-execute everything in `store`; with `invariants`, check after each block that the whole ledger adds up.
+
+    Raises StorageError only when the file cannot be read at all.
+    """
     spec_bytes = store.spec_bytes()
     point = store.finalised()
     if genesis_hash_of_bytes(spec_bytes) != store.genesis_hash:
@@ -66,7 +72,9 @@ def verify_chain(store: ChainStore, progress: Progress = lambda done, total: Non
     state = rules.build_genesis(spec)
     authorities = rules.genesis_authorities(spec, store.genesis_hash)
     genesis = BlockRef(store.genesis_hash, Height(0), Slot(0), ZERO_HASH)
-    chain = WorkingChain(spec, store.genesis_hash, state, genesis)
+    chain = WorkingChain(
+        spec, store.genesis_hash, state, genesis, rules=checked_rules_for if invariants else rules_for
+    )
     root = state.root()
     parent = store.genesis_hash
     for height in range(1, point.height + 1):
@@ -129,6 +137,8 @@ def _execute(
         outcome = chain.execute(block, authorities)
     except RootMismatchError as error:
         raise _Differs(error.field, error.message) from error
+    except BrokenInvariantError as error:
+        raise _Differs("the ledger", error.message) from error
     except InvalidError as error:
         raise _Differs("block", error.message) from error
     chain.finalise(block.hash)

@@ -127,6 +127,9 @@ class Rules(Protocol):
     def build_genesis(self, spec: ChainSpec) -> State:
         """The state of height 0. Raises InvalidError for a spec that breaks a bound of these rules."""
 
+    def broken_invariants(self, state: State, spec: ChainSpec) -> list[str]:
+        """Everything in a state between two blocks that does not add up, in words; reads all of it."""
+
     def genesis_authorities(self, spec: ChainSpec, genesis_hash: Hash32) -> AuthoritySet:
         """The set of era 0 (its seed needs the genesis hash, which the state cannot hold)."""
 

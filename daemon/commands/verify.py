@@ -18,6 +18,9 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def verify(
         home: Annotated[Path, typer.Option(help="Home of the peer; its daemon must be stopped.")] = Path("~/.yumad"),
+        invariants: Annotated[
+            bool, typer.Option("--invariants", help="Check after each block that the whole ledger adds up; slower.")
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     ) -> None:
         """Re-execute the stored chain from genesis and name the first differing height and column."""
@@ -35,7 +38,7 @@ def register(app: typer.Typer) -> None:
                 started = time.monotonic()
                 try:
                     with progress_bar("verify", unit="blocks", quiet=as_json) as advance:
-                        report = verify_chain(store, advance)
+                        report = verify_chain(store, advance, invariants=invariants)
                 finally:
                     store.close()
             finally:
@@ -59,7 +62,8 @@ def register(app: typer.Typer) -> None:
                     raise SystemExit(Exit.REFUSED)
             elif difference is None:
                 print(
-                    f"{report.verified} blocks re-executed in {seconds:.1f} s: every root is right.\n"
+                    f"{report.verified} blocks re-executed in {seconds:.1f} s: every root is right"
+                    f"{' and the ledger adds up after each' if invariants else ''}.\n"
                     f"state root at {report.finalised}: {report.state_root.hex()}"
                 )
             else:

@@ -52,8 +52,8 @@ def start_block(state: State, ctx: BlockContext) -> tuple[list[EpochSummary], li
         summaries.append(summary)
         events += happened
 
-    for netuid in outcome.slots.fired:
-        events += apply_pending_children(state, netuid, height)
+    for fired in outcome.slots.fired:
+        events += apply_pending_children(state, fired, height)
     events += claim_by_itself(state, ctx.parent_hash)
     sweep_root_holders(state)
     return summaries, events

@@ -13,7 +13,7 @@ from ...evidence import Evidence
 from ...state.state import State
 from ...types import Hash32
 from ..interface import BlockContext, BlockOutcome, Selection, Verified, nothing_verified
-from . import genesis, transition
+from . import genesis, invariants, transition
 
 
 class RulesV1:
@@ -24,6 +24,10 @@ class RulesV1:
     def build_genesis(self, spec: ChainSpec) -> State:
         """See `Rules.build_genesis`."""
         return genesis.build_genesis(spec)
+
+    def broken_invariants(self, state: State, spec: ChainSpec) -> list[str]:
+        """See `Rules.broken_invariants`."""
+        return invariants.broken_invariants(state, spec)
 
     def genesis_authorities(self, spec: ChainSpec, genesis_hash: Hash32) -> AuthoritySet:
         """See `Rules.genesis_authorities`."""

@@ -72,7 +72,7 @@ def positions_of_hotkey(state: State, netuid: int, hotkey: bytes) -> list[tuple[
     """(coldkey, stake) of everybody with a share behind a hotkey, in coldkey order."""
     pool = share_pool(state, netuid, hotkey)
     table = state.key_table(POSITIONS)
-    found = []
+    found: list[tuple[AccountId, int]] = []
     for key in table.matching(HOLDERS, stake_key(netuid, hotkey)):
         row = table.find(key)
         assert row is not None
