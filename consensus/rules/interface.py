@@ -79,7 +79,7 @@ class EpochSummary:
     """Paid to miners."""
     validator_total: int
     """Paid to validators."""
-    trace: object = None
+    record: object = None
     """The rules package's own record of the epoch, for explaining it; no part of any commitment."""
 
 

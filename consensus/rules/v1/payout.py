@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ...fixed_point import u64_to_proportion
+from ...fixed_point import I96F32, Q96, u64_to_proportion
 from ...types import AccountId
 from .children import childkey_take, relations_of_subnet
 from .dtao.distribution import (
@@ -26,12 +26,24 @@ from .dtao.distribution import (
     validator_pot,
 )
 from .dtao.economy import Pending, tao_weight
+from .dtao.safe_float import SafeFloat
+from .dtao.share_pool import SharePool, grow, holding
 from .dtao.units import Alpha
 from .events import EventKind, event
 from .locks import lock_owner_cut
 from .root_stake import accrue_root_dividend
 from .schema_tables import AUTO_STAKES
-from .stakes import ROOT, grow_stake, hotkey_owner, hotkey_stake, increase_position, stake_key
+from .stakes import (
+    ROOT,
+    grow_stake,
+    hotkey_owner,
+    hotkey_stake,
+    increase_position,
+    positions_of_hotkey,
+    share_pool,
+    shares_of_hotkey,
+    stake_key,
+)
 from .subnets import global_parameter, owner, owner_hotkey, parameter
 from .takes import delegate_take
 
@@ -70,6 +82,40 @@ class Payment(NamedTuple):
     amount: int
 
 
+MAX_LISTED_HOLDERS: Final = 4096
+"""Holders of a hotkey that the record of an epoch lists; what others gained is the rest of the payment."""
+
+
+class Growth(NamedTuple):
+    """A dividend that everybody behind a hotkey shared: the pool before it, and who had which share."""
+
+    hotkey: AccountId
+    pool: SharePool
+    amount: int
+    holders: tuple[tuple[AccountId, SafeFloat], ...]
+    """(coldkey, share) in coldkey order."""
+
+    def gains(self) -> list[tuple[AccountId, int]]:
+        """(coldkey, alpha gained); what flooring loses is in the pool and nobody's yet."""
+        after = grow(self.pool, self.amount)
+        return [(coldkey, holding(after, share) - holding(self.pool, share)) for coldkey, share in self.holders]
+
+
+class RootAccrual(NamedTuple):
+    """A root dividend that root stakers may claim: how much each rao of them earned, and who had how many."""
+
+    hotkey: AccountId
+    amount: int
+    rate: I96F32
+    """Alpha for each rao."""
+    holders: tuple[tuple[AccountId, int], ...]
+    """(coldkey, root stake) in coldkey order."""
+
+    def gains(self) -> list[tuple[AccountId, int]]:
+        """(coldkey, whole alpha that became claimable); fractions add up over epochs."""
+        return [(coldkey, Q96.to_u64(Q96.mul(self.rate, Q96.from_int(stake)))) for coldkey, stake in self.holders]
+
+
 @dataclass(frozen=True, slots=True)
 class Payout:
     """What one epoch paid, to the unit."""
@@ -84,8 +130,11 @@ class Payout:
     children: Mapping[AccountId, Sequence[Relation]]
     validator_pot: Alpha
     """V'."""
+    rules: PayoutRules
     distribution: Distribution
     payments: tuple[Payment, ...]
+    growths: tuple[Growth, ...]
+    accruals: tuple[RootAccrual, ...]
     events: tuple[Event, ...]
 
 
@@ -118,8 +167,11 @@ def pay_epoch(
         parents=parents,
         children=children,
         validator_pot=pot,
+        rules=rules,
         distribution=distribution,
         payments=tuple(payer.payments),
+        growths=tuple(payer.growths),
+        accruals=tuple(payer.accruals),
         events=tuple(payer.events),
     )
 
@@ -155,6 +207,8 @@ class _Payer:
         self._owner = owner(state, netuid)
         self._owner_hotkey = owner_hotkey(state, netuid)
         self.payments: list[Payment] = []
+        self.growths: list[Growth] = []
+        self.accruals: list[RootAccrual] = []
         self.events: list[Event] = []
 
     def recycle(self, alpha: int) -> None:
@@ -211,6 +265,9 @@ class _Payer:
                 continue
             self._stake(PaymentKind.TAKE, hotkey, hotkey, coldkey, split.take)
             if split.rest:
+                pool = share_pool(self._state, self._netuid, hotkey)
+                holders = shares_of_hotkey(self._state, self._netuid, hotkey, MAX_LISTED_HOLDERS)
+                self.growths.append(Growth(hotkey, pool, split.rest, holders))
                 grow_stake(self._state, self._netuid, hotkey, split.rest)
                 self.payments.append(Payment(PaymentKind.NOMINATORS, hotkey, hotkey, coldkey, split.rest))
 
@@ -223,8 +280,11 @@ class _Payer:
                 continue
             self._stake(PaymentKind.ROOT_TAKE, hotkey, hotkey, coldkey, split.take)
             if split.rest:
-                to_owner = accrue_root_dividend(self._state, self._netuid, hotkey, split.rest)
-                kind = PaymentKind.ROOT_TO_OWNER if to_owner else PaymentKind.ROOT_CLAIMABLE
+                increment = accrue_root_dividend(self._state, self._netuid, hotkey, split.rest)
+                if increment is not None:
+                    holders = tuple(positions_of_hotkey(self._state, ROOT, hotkey)[:MAX_LISTED_HOLDERS])
+                    self.accruals.append(RootAccrual(hotkey, split.rest, increment, holders))
+                kind = PaymentKind.ROOT_TO_OWNER if increment is None else PaymentKind.ROOT_CLAIMABLE
                 self.payments.append(Payment(kind, hotkey, hotkey, coldkey, split.rest))
 
     def _stake(self, kind: PaymentKind, earner: AccountId, hotkey: AccountId, coldkey: AccountId, amount: int) -> None:

@@ -90,23 +90,21 @@ def write_claimed(state: State, netuid: int, hotkey: bytes, coldkey: bytes, amou
         table.release(key)
 
 
-def accrue_root_dividend(state: State, netuid: int, hotkey: bytes, alpha: int) -> bool:
+def accrue_root_dividend(state: State, netuid: int, hotkey: bytes, alpha: int) -> I96F32 | None:
     """Alpha for a hotkey's root stakers: it raises the rate, or goes to the owner when it exceeds the root stake.
 
-    Gives whether it went to the owner.
+    Gives what the rate rose by, None when the owner got it.
     """
-    if alpha == 0:
-        return False
     increment = claimable_increment(Alpha(alpha), hotkey_stake(state, ROOT, hotkey))
     if increment is None:
         coldkey = hotkey_owner(state, hotkey)
         if coldkey is not None:
             increase_position(state, netuid, hotkey, coldkey, alpha)
-        return True
+        return None
     row = state.key_table(ROOT_RATES).open(stake_key(netuid, hotkey))
     rate = Q96.add(I96F32(state.read_wide("root_rates/rate", row)), increment)
     state.write_wide("root_rates/rate", row, rate)
-    return False
+    return increment
 
 
 def adjust_root_claims(state: State, hotkey: bytes, coldkey: bytes, change: int) -> None:

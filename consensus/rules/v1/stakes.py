@@ -80,6 +80,17 @@ def positions_of_hotkey(state: State, netuid: int, hotkey: bytes) -> list[tuple[
     return found
 
 
+def shares_of_hotkey(state: State, netuid: int, hotkey: bytes, most: int) -> tuple[tuple[AccountId, SafeFloat], ...]:
+    """(coldkey, share) of the first `most` holders behind a hotkey, in coldkey order."""
+    table = state.key_table(POSITIONS)
+    found = []
+    for key in table.matching(HOLDERS, stake_key(netuid, hotkey))[:most]:
+        row = table.find(key)
+        assert row is not None
+        found.append((AccountId(key[34:]), _read_float(state, "positions/share", row)))
+    return tuple(found)
+
+
 def positions_of_coldkey(state: State, coldkey: bytes) -> list[tuple[int, AccountId, int]]:
     """(netuid, hotkey, stake) of every share a coldkey has, by netuid, then hotkey."""
     keys = state.key_table(POSITIONS).matching(OF_COLDKEY, bytes(coldkey))

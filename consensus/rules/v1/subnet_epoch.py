@@ -13,7 +13,7 @@ from .children import relations_of_subnet
 from .dtao.distribution import HotkeyEmission
 from .dtao.economy import Pending
 from .dtao.units import Alpha
-from .epoch_trace import EpochTrace
+from .epoch_record import EpochRecord
 from .events import EventKind, event
 from .neurons import hotkeys_of, neuron_array, uid_of
 from .payout import PaymentKind, pay_epoch
@@ -55,8 +55,8 @@ def run_subnet_epoch(state: State, netuid: int, pending: Pending, height: int) -
     state.write("subnets/last_step", netuid, height)
     for name, amount in (("emission", emission), ("server", server), ("validator", validator)):
         state.write(f"subnets/last_{name}", netuid, amount)
-    trace = EpochTrace(netuid, height, inputs, result, payout)
-    summary = EpochSummary(Netuid(netuid), emission, server, validator, trace)
+    record = EpochRecord(netuid, height, mechanism_split(state, netuid), inputs, payout)
+    summary = EpochSummary(Netuid(netuid), emission, server, validator, record)
     ran = event(EventKind.EpochRun, netuid, emission, server, validator, pending.root, pending.owner_cut)
     return summary, [ran, *payout.events]
 
