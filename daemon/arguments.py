@@ -258,6 +258,9 @@ AMOUNT_FIELDS: Final = frozenset(
         "alpha_issuance", "amount", "balance", "boundary_stake", "bonded_stake", "burn", "burned", "emission",
         "emission_per_block", "free", "issuance", "max_burn", "min_burn", "neuron_emission", "pending_emission",
         "root_stake", "server", "stake", "stake_threshold", "tao_reserve", "total_stake", "validator",
+        "alpha", "alpha_dividend", "childkey_recycled", "claimable", "drained", "earned", "epoch_total", "holders", "left",
+        "left_over", "own_alpha", "own_root", "owner_cut", "paid", "pot", "recycled", "root", "root_dividend",
+        "rounding", "staked", "total",
     }
 )  # fmt: skip
 """Fields of reads that are amounts in units of 1e-9: strings in JSON, since many readers keep numbers as floats."""

@@ -23,6 +23,7 @@ FAMILIES: Final = (
     "genesis",
     "settings",
     "verify",
+    "explain",
     "research",
 )
 """Modules of `daemon/commands`, in the order of the help text; each has `register(app)`."""

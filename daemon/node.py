@@ -51,6 +51,7 @@ from .chain_reader import ServedChain
 from .chain_sync import ChainSync
 from .consensus_view import RunningConsensus
 from .driver import Driver
+from .epoch_records import keep_epochs, without_records
 from .execution import ExecutionLane, Flushes, Runner
 from .final_reports import FinalReport, FinalReports
 from .finality import FinalityTimes
@@ -372,9 +373,10 @@ class Peer:
             self.mempool.new_era()
         self._keep_own_transactions()
         for block in report.blocks:
-            self.outcomes.add(block.header.height, block.outcome)
+            self.outcomes.add(block.header.height, without_records(block.outcome))
         if self.index is not None:
             index_blocks(self.index, self.transaction_domain, report.blocks)
+            keep_epochs(self.index, report.blocks, archive=self.settings.archive)
         if (
             not self.settings.archive
             and last.header.height // PRUNE_EVERY > (report.blocks[0].header.height - 1) // PRUNE_EVERY

@@ -74,6 +74,17 @@ class _NodeMethods:
                 optional=("limit",),
             ),
             Method(
+                "explain",
+                (
+                    Argument("netuid", ArgumentKind.U16, "subnet"),
+                    Argument("uid", ArgumentKind.U16, "neuron"),
+                    Argument("at", ArgumentKind.U64, "height of the epoch; the newest without it"),
+                ),
+                "Why a neuron was paid what it was paid at an epoch, to the unit.",
+                self.explain,
+                optional=("at",),
+            ),
+            Method(
                 "query",
                 (AnyText("name", "name of a read"), AnyList("params", "its parameters by position")),
                 "Ask any read of the finalised state.",
@@ -163,6 +174,10 @@ class _NodeMethods:
             "counts": counts_document(stats.counts),
             "entries": [pool_entry_document(entry) for entry in pool.entries()[:most]],
         }
+
+    async def explain(self, netuid: int, uid: int, at: int | None) -> Json:
+        found: Json = shown_answer(await self._peer.explain(netuid, uid, None if at is None else Height(at)))
+        return found
 
     async def query(self, name: str, params: list[Any] | None) -> Json:
         read = READS.get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .. import __version__
 from ..consensus.block import Block, decode_block
@@ -13,6 +13,7 @@ from ..consensus.transaction import TransactionDomain, decode_transaction, signi
 from ..consensus.types import Hash32, Height
 from ..protocols.bootstrap import format_bootstrap
 from .admission import Admission
+from .epoch_records import explanation_of, find_record
 from .execution import ExecutionLane
 from .mempool import Mempool
 from .node import Peer
@@ -24,6 +25,7 @@ from .peer_view import (
     PeerStatus,
     TransactionResult,
 )
+from .registry import NotFoundError
 
 T = TypeVar("T")
 
@@ -175,6 +177,13 @@ class PeerAnswers:
     async def submit(self, data: bytes) -> Admission:
         """Offer an own transaction to the mempool; what is accepted is gossiped, again and again until it is in."""
         return await self._peer.submit(data)
+
+    async def explain(self, netuid: int, uid: int, at: Height | None) -> dict[str, Any]:
+        """Why a neuron was paid what it was paid; the epoch runs again in the lane's thread."""
+        index = self._peer.index
+        if index is None:
+            raise NotFoundError("this peer keeps no index", remedy="ask another peer")
+        return await self._lane.run(lambda: explanation_of(find_record(index, netuid, at), uid))
 
     async def find_transaction(self, transaction_id: Hash32) -> FoundTransaction | None:
         """An included transaction by id, above F first."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..consensus.block import Block
 from ..consensus.chain_spec import ChainSpec
@@ -178,6 +178,10 @@ class PeerView(Protocol):
 
     async def submit(self, data: bytes) -> Admission:
         """Offer an own transaction to the mempool; what is accepted is remembered over a restart and gossiped."""
+        ...
+
+    async def explain(self, netuid: int, uid: int, at: Height | None) -> dict[str, Any]:
+        """Why a neuron was paid what it was paid at an epoch. Raises NotFoundError without a record of it."""
         ...
 
     async def find_transaction(self, transaction_id: Hash32) -> FoundTransaction | None:

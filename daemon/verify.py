@@ -7,7 +7,7 @@ and the stored state must be what execution gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..consensus.authority import AuthoritySet
@@ -16,6 +16,7 @@ from ..consensus.certificate import verify_certificate
 from ..consensus.chain_spec import ChainSpec, decode_chain_spec, genesis_hash_of_bytes
 from ..consensus.effects import BlockRef
 from ..consensus.rules.checked import BrokenInvariantError, checked_rules_for
+from ..consensus.rules.interface import BlockOutcome, Rules
 from ..consensus.rules.registry import rules_for
 from ..consensus.statement import Kind, VoteDomain
 from ..consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Slot, YumadError
@@ -49,7 +50,9 @@ class VerifyReport:
     difference: Difference | None
 
 
-class _Differs(Exception):
+class DiffersError(Exception):
+    """A stored block is not what it must be."""
+
     def __init__(self, column: str, reason: str) -> None:
         super().__init__(reason)
         self.column = column
@@ -68,24 +71,31 @@ def verify_chain(
     if genesis_hash_of_bytes(spec_bytes) != store.genesis_hash:
         return _report(store, Height(0), ZERO_HASH, Difference(0, "spec", "the stored chain spec has another hash"))
     spec = decode_chain_spec(spec_bytes)
-    rules = rules_for(spec.rules_version)
-    state = rules.build_genesis(spec)
+    verified, root = Height(0), ZERO_HASH
+    try:
+        for block, _ in executed_blocks(store, spec, checked_rules_for if invariants else rules_for):
+            verified, root = block.header.height, block.header.state_root
+            progress(verified, point.height)
+    except DiffersError as differs:
+        return _report(store, verified, root, Difference(verified + 1, differs.column, differs.reason))
+    return _report(store, point.height, root, _compare_state(store, point.height))
+
+
+def executed_blocks(
+    store: ChainStore, spec: ChainSpec, rules_of: Callable[[int], Rules] = rules_for
+) -> Iterator[tuple[Block, BlockOutcome]]:
+    """Every stored block in order, executed on the state that those before it gave. Raises DiffersError."""
+    rules = rules_of(spec.rules_version)
     authorities = rules.genesis_authorities(spec, store.genesis_hash)
     genesis = BlockRef(store.genesis_hash, Height(0), Slot(0), ZERO_HASH)
-    chain = WorkingChain(
-        spec, store.genesis_hash, state, genesis, rules=checked_rules_for if invariants else rules_for
-    )
-    root = state.root()
+    chain = WorkingChain(spec, store.genesis_hash, rules.build_genesis(spec), genesis, rules=rules_of)
     parent = store.genesis_hash
-    for height in range(1, point.height + 1):
-        try:
-            block = _stored_block(store, Height(height), parent)
-            authorities = _execute(store, spec, chain, block, authorities)
-        except _Differs as differs:
-            return _report(store, Height(height - 1), root, Difference(height, differs.column, differs.reason))
-        parent, root = block.hash, block.header.state_root
-        progress(height, point.height)
-    return _report(store, point.height, root, _compare_state(store, point.height))
+    for height in range(1, store.finalised().height + 1):
+        block = _stored_block(store, Height(height), parent)
+        outcome = _execute(store, spec, chain, block, authorities)
+        authorities = authorities if outcome.next_authorities is None else outcome.next_authorities
+        parent = block.hash
+        yield block, outcome
 
 
 def _report(store: ChainStore, verified: Height, root: Hash32, difference: Difference | None) -> VerifyReport:
@@ -96,53 +106,55 @@ def _stored_block(store: ChainStore, height: Height, parent: Hash32) -> Block:
     try:
         data = store.block_bytes(height)
     except YumadError as error:
-        raise _Differs("block", error.message) from error
+        raise DiffersError("block", error.message) from error
     if data is None:
-        raise _Differs("body", "the block or its body is not stored; only an archive can be verified from genesis")
+        raise DiffersError("body", "the block or its body is not stored; only an archive can be verified from genesis")
     try:
         block = decode_block(data)
     except YumadError as error:
-        raise _Differs("block", f"the stored bytes do not decode: {error.message}") from error
+        raise DiffersError("block", f"the stored bytes do not decode: {error.message}") from error
     if block.hash != store.block_hash(height):
-        raise _Differs("header", "the stored header has another hash than its block")
+        raise DiffersError("header", "the stored header has another hash than its block")
     if block.header.parent_hash != parent:
-        raise _Differs("header", f"its parent hash is {block.header.parent_hash.hex()}, the parent is {parent.hex()}")
+        raise DiffersError(
+            "header", f"its parent hash is {block.header.parent_hash.hex()}, the parent is {parent.hex()}"
+        )
     try:
         verify_body(block.header, block.body)
     except InvalidError as error:
-        raise _Differs("body", error.message) from error
+        raise DiffersError("body", error.message) from error
     return block
 
 
 def _execute(
     store: ChainStore, spec: ChainSpec, chain: WorkingChain, block: Block, authorities: AuthoritySet
-) -> AuthoritySet:
-    """Execute one block and check its certificate where one is kept; the set of the next block."""
+) -> BlockOutcome:
+    """Execute one block and check its certificate where one is kept."""
     header = block.header
     try:
         certificate = store.certificate(header.height)
     except YumadError as error:
-        raise _Differs("certificate", f"the stored bytes do not decode: {error.message}") from error
+        raise DiffersError("certificate", f"the stored bytes do not decode: {error.message}") from error
     is_boundary = header.height == spec.timing.boundary_of(Era(header.era))
     if certificate is None and is_boundary:
-        raise _Differs("certificate", "a boundary block without its finality certificate")
+        raise DiffersError("certificate", "a boundary block without its finality certificate")
     if certificate is not None:
         if certificate.kind is not Kind.FINALIZE or certificate.statement.block_hash != block.hash:
-            raise _Differs("certificate", "the stored certificate finalises another block")
+            raise DiffersError("certificate", "the stored certificate finalises another block")
         try:
             verify_certificate(VoteDomain(store.genesis_hash), certificate, authorities)
         except InvalidError as error:
-            raise _Differs("certificate", error.message) from error
+            raise DiffersError("certificate", error.message) from error
     try:
         outcome = chain.execute(block, authorities)
     except RootMismatchError as error:
-        raise _Differs(error.field, error.message) from error
+        raise DiffersError(error.field, error.message) from error
     except BrokenInvariantError as error:
-        raise _Differs("the ledger", error.message) from error
+        raise DiffersError("the ledger", error.message) from error
     except InvalidError as error:
-        raise _Differs("block", error.message) from error
+        raise DiffersError("block", error.message) from error
     chain.finalise(block.hash)
-    return authorities if outcome.next_authorities is None else outcome.next_authorities
+    return outcome
 
 
 def _compare_state(store: ChainStore, height: Height) -> Difference | None:

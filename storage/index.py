@@ -1,4 +1,5 @@
-"""Look-ups that consensus does not need, in `index.db`: where a transaction is, what touched an account (CHAIN 4.4).
+"""Look-ups that consensus does not need, in `index.db`: where a transaction is, what touched an account (CHAIN 4.4),
+and the records of the newest epochs, from which payouts are explained.
 
 Rebuildable from bodies, so it is written without a flush: after a power loss it may lag the chain database, and the
 daemon adds the missing heights from `indexed_to` on.
@@ -21,12 +22,13 @@ MAX_ANSWER: Final = 1000
 _SCHEMA: Final = Schema(
     kind="index",
     application_id=0x79756901,
-    version=1,
+    version=2,
     tables=(
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
         """CREATE TABLE transaction_at (id BLOB PRIMARY KEY, height INTEGER NOT NULL, position INTEGER NOT NULL)
            WITHOUT ROWID""",
         """CREATE TABLE account_in (account BLOB, height INTEGER, PRIMARY KEY (account, height)) WITHOUT ROWID""",
+        """CREATE TABLE epoch (netuid INTEGER, height INTEGER, record BLOB NOT NULL, PRIMARY KEY (netuid, height))""",
     ),
 )
 
@@ -104,10 +106,34 @@ class IndexStore:
         )
         return [Height(row[0]) for row in rows]
 
+    def add_epochs(self, epochs: Sequence[tuple[int, Height, bytes]], keep: int | None) -> None:
+        """Remember records of epochs, (netuid, height, bytes), and of each subnet only the newest `keep`; None: all."""
+        with self._database.transaction() as transaction:
+            transaction.executemany("INSERT OR REPLACE INTO epoch VALUES (?, ?, ?)", epochs)
+            if keep is not None:
+                transaction.executemany(
+                    """DELETE FROM epoch WHERE netuid = ?1 AND height <= (
+                           SELECT height FROM epoch WHERE netuid = ?1 ORDER BY height DESC LIMIT 1 OFFSET ?2)""",
+                    sorted({(netuid, keep) for netuid, _, _ in epochs}),
+                )
+
+    def epoch(self, netuid: int, at: Height | None = None) -> bytes | None:
+        """The record of a subnet's epoch at a height, or of the newest one."""
+        row = self._database.one(
+            "SELECT record FROM epoch WHERE netuid = ?1 AND height = coalesce(?2, height) ORDER BY height DESC LIMIT 1",
+            (netuid, at),
+        )
+        return None if row is None else bytes(row[0])
+
+    def epoch_heights(self, netuid: int) -> list[Height]:
+        """Heights of the subnet's epochs whose records are kept, newest first."""
+        rows = self._database.all("SELECT height FROM epoch WHERE netuid = ? ORDER BY height DESC", (netuid,))
+        return [Height(row[0]) for row in rows]
+
     def clear(self) -> None:
         """Empty the index, to build it anew."""
         with self._database.transaction() as transaction:
-            for table in ("meta", "transaction_at", "account_in"):
+            for table in ("meta", "transaction_at", "account_in", "epoch"):
                 transaction.execute(f"DELETE FROM {table}")
 
     def close(self) -> None:
