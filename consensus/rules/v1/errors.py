@@ -79,6 +79,87 @@ class ErrorCode(IntEnum):
     ReservesTooLow = 121
     PriceLimitExceeded = 122
     ReservesOutOfBalance = 123
+    # Staking
+    SubtokenDisabled = 128
+    NotEnoughStakeToWithdraw = 129
+    SlippageTooHigh = 130
+    StakeUnavailable = 131
+    SameNetuid = 132
+    TransferDisallowed = 133
+    CannotBurnOrRecycleOnRootSubnet = 134
+    SameAutoStakeHotkeyAlreadySet = 135
+    # Child keys, takes and locks
+    TxRateLimitExceeded = 160
+    DuplicateChild = 161
+    InvalidChild = 162
+    TooManyChildren = 163
+    ProportionOverflow = 164
+    ChildParentInconsistency = 165
+    NotEnoughStakeToSetChildkeys = 166
+    InvalidChildkeyTake = 167
+    TxChildkeyTakeRateLimitExceeded = 168
+    DelegateTakeTooLow = 169
+    DelegateTakeTooHigh = 170
+    DelegateTxRateLimitExceeded = 171
+    LockHotkeyMismatch = 172
+    InsufficientStakeForLock = 173
+    NoExistingLock = 174
+    AccountRejectsLockedAlpha = 175
+    # Subnets
+    NetworkTxRateLimitExceeded = 192
+    SubnetLimitReached = 193
+    CannotAffordLockCost = 194
+    CannotUseSystemAccount = 195
+    InvalidIdentity = 196
+    FirstEmissionBlockNumberAlreadySet = 197
+    NeedWaitingMoreBlocksToStarCall = 198
+    DynamicTempoBlockedByCommitReveal = 199
+    EpochTriggerAlreadyPending = 200
+    AutoEpochAlreadyImminent = 201
+    NotSubnetOwner = 202
+    SymbolDoesNotExist = 203
+    SymbolAlreadyInUse = 204
+    TooManyRegistrationsThisBlock = 205
+    TooManyRegistrationsThisInterval = 206
+    StakeTooLowForRoot = 207
+    FeeRateTooHigh = 208
+    TrimmingWouldExceedMaxImmunePercentage = 209
+    # Commit and reveal
+    CommitRevealDisabled = 224
+    CommittingWeightsTooFast = 225
+    TooManyUnrevealedCommits = 226
+    NoWeightsCommitFound = 227
+    ExpiredWeightCommit = 228
+    InvalidRevealCommitHashNotMatch = 229
+    RevealTooEarly = 230
+    IncorrectCommitRevealVersion = 231
+    InvalidRevealRound = 232
+    TimelockedWeightsDisabled = 233
+    # Keys, serving and identity
+    HotKeyNotRegisteredInNetwork = 240
+    ServingRateLimitExceeded = 241
+    AccountNotAllowedCommit = 242
+    TooManyFieldsInCommitmentInfo = 243
+    SpaceLimitExceeded = 244
+    HotKeySetTxRateLimitExceeded = 245
+    NewHotKeyNotCleanForRootSwap = 246
+    HotKeySwapOnSubnetIntervalNotPassed = 247
+    ColdkeySwapAnnounced = 248
+    ColdkeySwapDisputed = 249
+    ColdKeyAlreadyAssociated = 250
+    NewHotKeyIsSameWithOld = 251
+    NotEnoughBalanceToPaySwapHotKey = 252
+    ColdkeySwapTooEarly = 253
+    AnnouncedColdkeyHashDoesNotMatch = 254
+    ColdkeySwapAnnouncementNotFound = 255
+    ColdkeySwapReannouncedTooEarly = 256
+    NewColdKeyIsHotkey = 257
+    ActiveLockExists = 258
+    NotEnoughBalanceToPaySwapColdKey = 259
+    HotkeyIsAuthority = 260
+    # Root
+    InvalidSubnetNumber = 288
+    InvalidRootClaimThreshold = 289
 
 
 TEXTS: Final[dict[ErrorCode, str]] = {
@@ -139,6 +220,81 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.PriceLimitExceeded: "the price is not better than the limit",
     ErrorCode.ReservesOutOfBalance: "no weight of the pool gives that price",
     ErrorCode.FaucetLimitReached: "the account holds as much as the faucet gives, or the supply is used up",
+    ErrorCode.SubtokenDisabled: "stake of this subnet cannot be bought or sold yet: its owner has not started it",
+    ErrorCode.NotEnoughStakeToWithdraw: "the position holds less than that",
+    ErrorCode.SlippageTooHigh: "the price limit lets only a part of the order through; allow_partial takes that part",
+    ErrorCode.StakeUnavailable: "part of the stake is locked and cannot leave",
+    ErrorCode.SameNetuid: "the stake would go where it is",
+    ErrorCode.TransferDisallowed: "the subnet does not allow stake to change its coldkey",
+    ErrorCode.CannotBurnOrRecycleOnRootSubnet: "root stake is TAO and cannot be burned this way",
+    ErrorCode.SameAutoStakeHotkeyAlreadySet: "the hotkey is the destination already",
+    ErrorCode.TxRateLimitExceeded: "the same was changed too short a time ago",
+    ErrorCode.DuplicateChild: "a child occurs twice",
+    ErrorCode.InvalidChild: "a hotkey cannot be its own child",
+    ErrorCode.TooManyChildren: "more than five children",
+    ErrorCode.ProportionOverflow: "the proportions add up to more than everything",
+    ErrorCode.ChildParentInconsistency: "a child is a parent of the hotkey",
+    ErrorCode.NotEnoughStakeToSetChildkeys: "the hotkey's stake is worth less than the threshold",
+    ErrorCode.InvalidChildkeyTake: "the child-key take is outside its bounds",
+    ErrorCode.TxChildkeyTakeRateLimitExceeded: "the child-key take was changed too short a time ago to raise it",
+    ErrorCode.DelegateTakeTooLow: "the take is below its minimum, or not on the right side of the present one",
+    ErrorCode.DelegateTakeTooHigh: "the take is above its maximum",
+    ErrorCode.DelegateTxRateLimitExceeded: "the take was changed too short a time ago to raise it",
+    ErrorCode.LockHotkeyMismatch: "the lock is bound to another hotkey; move it first",
+    ErrorCode.InsufficientStakeForLock: "the coldkey's stake on the subnet does not cover the lock",
+    ErrorCode.NoExistingLock: "the coldkey has no lock on the subnet",
+    ErrorCode.AccountRejectsLockedAlpha: "the receiver does not accept locked stake",
+    ErrorCode.NetworkTxRateLimitExceeded: "the last subnet was registered too short a time ago",
+    ErrorCode.SubnetLimitReached: "there are as many subnets as there may be and none can be replaced",
+    ErrorCode.CannotAffordLockCost: "the free balance does not cover the cost of a subnet",
+    ErrorCode.CannotUseSystemAccount: "the hotkey is the address of a subnet's own account",
+    ErrorCode.InvalidIdentity: "a field of the identity is too long",
+    ErrorCode.FirstEmissionBlockNumberAlreadySet: "the subnet was started before",
+    ErrorCode.NeedWaitingMoreBlocksToStarCall: "the subnet is too young to be started",
+    ErrorCode.DynamicTempoBlockedByCommitReveal: "an epoch cannot be triggered while commit-reveal is on",
+    ErrorCode.EpochTriggerAlreadyPending: "an epoch was triggered already",
+    ErrorCode.AutoEpochAlreadyImminent: "the next epoch comes as soon by itself",
+    ErrorCode.NotSubnetOwner: "the signer does not own the subnet",
+    ErrorCode.SymbolDoesNotExist: "the symbol is not in the list",
+    ErrorCode.SymbolAlreadyInUse: "another subnet uses the symbol",
+    ErrorCode.TooManyRegistrationsThisBlock: "root took as many registrations in this block as it may",
+    ErrorCode.TooManyRegistrationsThisInterval: "root took as many registrations in this interval as it may",
+    ErrorCode.StakeTooLowForRoot: "root is full and nobody on it has less root stake",
+    ErrorCode.FeeRateTooHigh: "the swap fee is above 10000 of 65535",
+    ErrorCode.TrimmingWouldExceedMaxImmunePercentage: "too many of the remaining neurons would be protected",
+    ErrorCode.CommitRevealDisabled: "the subnet takes weights directly",
+    ErrorCode.CommittingWeightsTooFast: "the rate limit since the last commit has not passed",
+    ErrorCode.TooManyUnrevealedCommits: "ten commits wait for their reveal",
+    ErrorCode.NoWeightsCommitFound: "there is no such commit",
+    ErrorCode.ExpiredWeightCommit: "the commit's reveal window is over",
+    ErrorCode.InvalidRevealCommitHashNotMatch: "what is revealed was not committed",
+    ErrorCode.RevealTooEarly: "the commit is revealed in another epoch",
+    ErrorCode.IncorrectCommitRevealVersion: "the version of timelocked commits is another one",
+    ErrorCode.InvalidRevealRound: "the round is past already",
+    ErrorCode.TimelockedWeightsDisabled: "this network does not take timelocked commits",
+    ErrorCode.HotKeyNotRegisteredInNetwork: "the hotkey has no uid there",
+    ErrorCode.ServingRateLimitExceeded: "the rate limit since the last serve call has not passed",
+    ErrorCode.AccountNotAllowedCommit: "only hotkeys with a uid may publish on the subnet",
+    ErrorCode.TooManyFieldsInCommitmentInfo: "more than three fields",
+    ErrorCode.SpaceLimitExceeded: "the account has published as much in this epoch as it may",
+    ErrorCode.HotKeySetTxRateLimitExceeded: "the coldkey swapped a hotkey too short a time ago",
+    ErrorCode.NewHotKeyNotCleanForRootSwap: "the new hotkey has root stake or root dividends already",
+    ErrorCode.HotKeySwapOnSubnetIntervalNotPassed: "the coldkey swapped a hotkey on the subnet too short a time ago",
+    ErrorCode.ColdkeySwapAnnounced: "a coldkey swap is announced: only calls about it are taken",
+    ErrorCode.ColdkeySwapDisputed: "the announced coldkey swap is disputed: governance has to decide",
+    ErrorCode.ColdKeyAlreadyAssociated: "the new coldkey holds stake already",
+    ErrorCode.NewHotKeyIsSameWithOld: "the new hotkey is the old one",
+    ErrorCode.NotEnoughBalanceToPaySwapHotKey: "the free balance does not cover the cost of a hotkey swap",
+    ErrorCode.ColdkeySwapTooEarly: "the announced coldkey swap has to wait longer",
+    ErrorCode.AnnouncedColdkeyHashDoesNotMatch: "another coldkey was announced",
+    ErrorCode.ColdkeySwapAnnouncementNotFound: "no coldkey swap is announced",
+    ErrorCode.ColdkeySwapReannouncedTooEarly: "the announcement cannot be changed or taken back yet",
+    ErrorCode.NewColdKeyIsHotkey: "the new coldkey is known as a hotkey",
+    ErrorCode.ActiveLockExists: "the new coldkey has locked stake",
+    ErrorCode.NotEnoughBalanceToPaySwapColdKey: "the free balance does not cover the cost of the announcement",
+    ErrorCode.HotkeyIsAuthority: "the hotkey votes or is bonded as an authority and keeps its name",
+    ErrorCode.InvalidSubnetNumber: "name one to five subnets",
+    ErrorCode.InvalidRootClaimThreshold: "the threshold is above 10000000",
 }
 """One line for the person reading; never committed."""
 

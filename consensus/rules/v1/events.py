@@ -42,6 +42,56 @@ class EventKind(IntEnum):
     # Epochs
     EpochRun = 80
     EpochDeferred = 81
+    # Staking
+    StakeMoved = 128
+    StakeTransferred = 129
+    StakeSwapped = 130
+    AlphaBurned = 131
+    AlphaRecycled = 132
+    AddStakeBurn = 133
+    AutoStakeDestinationSet = 134
+    RootClaimTypeSet = 135
+    # Child keys, takes and locks
+    SetChildrenScheduled = 160
+    SetChildren = 161
+    ChildKeyTakeSet = 162
+    AutoParentDelegationEnabledSet = 163
+    TakeIncreased = 164
+    TakeDecreased = 165
+    StakeLocked = 166
+    LockMoved = 167
+    PerpetualLockUpdated = 168
+    RejectLockedAlphaUpdated = 169
+    SubnetOwnerChanged = 170
+    # Subnets
+    NetworkAdded = 176
+    NetworkRemoved = 177
+    SubnetOwnerHotkeySet = 178
+    FirstEmissionBlockNumberSet = 179
+    TempoSet = 180
+    EpochTriggered = 181
+    SymbolUpdated = 182
+    SubnetTrimmed = 183
+    # Commit and reveal
+    WeightsCommitted = 208
+    WeightsRevealed = 209
+    WeightsBatchRevealed = 210
+    TimelockedWeightsCommitted = 211
+    TimelockedWeightsRevealed = 212
+    # Keys, serving and identity
+    AxonServed = 224
+    PrometheusServed = 225
+    ChainIdentitySet = 226
+    SubnetIdentitySet = 227
+    Commitment = 228
+    TimelockCommitment = 229
+    HotkeySwapped = 230
+    HotkeySwappedOnSubnet = 231
+    ColdkeySwapAnnounced = 232
+    ColdkeySwapped = 233
+    ColdkeySwapCleared = 234
+    ColdkeySwapDisputed = 235
+    ColdkeySwapReset = 236
     # Pipeline
     AutoStakeAdded = 256
     RootClaimed = 257
@@ -65,11 +115,70 @@ ARGUMENTS: Final[dict[EventKind, tuple[str, ...]]] = {
     EventKind.WeightsSet: ("netuid", "mechanism", "uid"),
     EventKind.BatchWeightsCompleted: ("items", "hotkey"),
     EventKind.BatchWeightItemFailed: ("netuid", "code"),
-    EventKind.StakeAdded: ("coldkey", "hotkey", "netuid", "amount"),
-    EventKind.StakeRemoved: ("coldkey", "hotkey", "netuid", "amount"),
+    EventKind.StakeAdded: ("coldkey", "hotkey", "tao", "alpha", "netuid", "fee"),
+    EventKind.StakeRemoved: ("coldkey", "hotkey", "tao", "alpha", "netuid", "fee"),
     EventKind.HotkeyAssociated: ("coldkey", "hotkey"),
     EventKind.EpochRun: ("netuid", "emission", "server", "validator", "root", "owner_cut"),
     EventKind.EpochDeferred: ("netuid",),
+    EventKind.StakeMoved: (
+        "coldkey",
+        "origin_hotkey",
+        "origin_netuid",
+        "destination_hotkey",
+        "destination_netuid",
+        "tao",
+    ),
+    EventKind.StakeTransferred: (
+        "origin_coldkey",
+        "destination_coldkey",
+        "hotkey",
+        "origin_netuid",
+        "destination_netuid",
+        "tao",
+    ),
+    EventKind.StakeSwapped: ("coldkey", "hotkey", "origin_netuid", "destination_netuid", "tao"),
+    EventKind.AlphaBurned: ("coldkey", "hotkey", "alpha", "netuid"),
+    EventKind.AlphaRecycled: ("coldkey", "hotkey", "alpha", "netuid"),
+    EventKind.AddStakeBurn: ("netuid", "hotkey", "amount", "alpha"),
+    EventKind.AutoStakeDestinationSet: ("coldkey", "netuid", "hotkey"),
+    EventKind.RootClaimTypeSet: ("coldkey", "claim_type"),
+    EventKind.SetChildrenScheduled: ("hotkey", "netuid", "cooldown", "children"),
+    EventKind.SetChildren: ("hotkey", "netuid", "children"),
+    EventKind.ChildKeyTakeSet: ("hotkey", "netuid", "take"),
+    EventKind.AutoParentDelegationEnabledSet: ("hotkey", "enabled"),
+    EventKind.TakeIncreased: ("coldkey", "hotkey", "take"),
+    EventKind.TakeDecreased: ("coldkey", "hotkey", "take"),
+    EventKind.StakeLocked: ("coldkey", "hotkey", "netuid", "amount"),
+    EventKind.LockMoved: ("coldkey", "origin_hotkey", "destination_hotkey", "netuid"),
+    EventKind.PerpetualLockUpdated: ("coldkey", "netuid", "enabled"),
+    EventKind.RejectLockedAlphaUpdated: ("coldkey", "rejects"),
+    EventKind.SubnetOwnerChanged: ("netuid", "old_coldkey", "new_coldkey", "new_hotkey"),
+    EventKind.NetworkAdded: ("netuid", "mechanism"),
+    EventKind.NetworkRemoved: ("netuid",),
+    EventKind.SubnetOwnerHotkeySet: ("netuid", "hotkey"),
+    EventKind.FirstEmissionBlockNumberSet: ("netuid", "block"),
+    EventKind.TempoSet: ("netuid", "tempo"),
+    EventKind.EpochTriggered: ("netuid", "block"),
+    EventKind.SymbolUpdated: ("netuid", "symbol"),
+    EventKind.SubnetTrimmed: ("netuid", "neurons"),
+    EventKind.WeightsCommitted: ("netuid", "mechanism", "hotkey", "hash"),
+    EventKind.WeightsRevealed: ("netuid", "mechanism", "hotkey", "hash"),
+    EventKind.WeightsBatchRevealed: ("netuid", "hotkey", "reveals"),
+    EventKind.TimelockedWeightsCommitted: ("netuid", "mechanism", "hotkey", "hash", "round"),
+    EventKind.TimelockedWeightsRevealed: ("netuid", "mechanism", "hotkey"),
+    EventKind.AxonServed: ("netuid", "hotkey"),
+    EventKind.PrometheusServed: ("netuid", "hotkey"),
+    EventKind.ChainIdentitySet: ("coldkey",),
+    EventKind.SubnetIdentitySet: ("netuid",),
+    EventKind.Commitment: ("netuid", "account"),
+    EventKind.TimelockCommitment: ("netuid", "account", "round"),
+    EventKind.HotkeySwapped: ("coldkey", "old_hotkey", "new_hotkey"),
+    EventKind.HotkeySwappedOnSubnet: ("coldkey", "old_hotkey", "new_hotkey", "netuid"),
+    EventKind.ColdkeySwapAnnounced: ("coldkey", "hash"),
+    EventKind.ColdkeySwapped: ("old_coldkey", "new_coldkey"),
+    EventKind.ColdkeySwapCleared: ("coldkey",),
+    EventKind.ColdkeySwapDisputed: ("coldkey",),
+    EventKind.ColdkeySwapReset: ("coldkey",),
     EventKind.AutoStakeAdded: ("netuid", "hotkey", "destination", "coldkey", "alpha"),
     EventKind.RootClaimed: ("coldkey", "hotkey", "netuid", "alpha", "tao"),
     EventKind.ParameterSet: ("netuid", "parameter", "value"),

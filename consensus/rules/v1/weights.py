@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from ...fixed_point import u64_to_proportion
 from ...types import U16_MAX, AccountId
+from .children import children_of, parents_of
 from .errors import CallError, ErrorCode
 from .neurons import hotkey_of, neuron_row, uid_of
 from .stakes import ROOT, hotkey_stake
 from .subnets import global_parameter, neuron_count, owner_hotkey, parameter, subnet_exists
 from .yuma.sparse_rows import SparseRows, pack_rows
+from .yuma.stake import inherited_stake
 
 if TYPE_CHECKING:
     from ...state.state import State
@@ -70,10 +72,20 @@ def write_rows(state: State, prefix: str, kind: str, rows: SparseRows) -> None:
 
 
 def total_stake_of(state: State, netuid: int, hotkey: bytes) -> int:
-    """Stake weight of a hotkey in a subnet in whole rao: own alpha plus weighted root TAO (YUMA 2.1)."""
-    tao = hotkey_stake(state, ROOT, hotkey)
+    """Stake weight of a hotkey in a subnet in whole rao: alpha plus weighted root TAO, both with what parents lend and
+    children get (YUMA 2.1)."""
+    parents, children = parents_of(state, netuid, hotkey), children_of(state, netuid, hotkey)
+    given = [relation.proportion for relation in children]
+
+    def inherited(where: int) -> int:
+        own = hotkey_stake(state, where, hotkey)
+        if not parents and not children:
+            return own
+        lent = [(relation.proportion, hotkey_stake(state, where, relation.hotkey)) for relation in parents]
+        return inherited_stake(own, given, lent)
+
     weight = u64_to_proportion(global_parameter(state, "tao_weight"))
-    return hotkey_stake(state, netuid, hotkey) + ((tao * weight) >> 32)
+    return inherited(netuid) + ((inherited(ROOT) * weight) >> 32)
 
 
 def check_min_stake(state: State, netuid: int, hotkey: AccountId) -> None:
@@ -94,11 +106,24 @@ def check_weights(
     version_key: int,
     block: int,
 ) -> int:
-    """Every check of YUMA 5.1 in its order; gives the sender's uid. Raises CallError with the first failure."""
-    known = subnet_exists(state, netuid)
-    commit_reveal = bool(known and parameter(state, netuid, "commit_reveal_weights_enabled"))
-    if commit_reveal:
+    """Every check of YUMA 5.1 for a direct set, in order; gives the sender's uid. Raises CallError."""
+    if subnet_exists(state, netuid) and parameter(state, netuid, "commit_reveal_weights_enabled"):
         raise CallError(ErrorCode.CommitRevealEnabled)
+    return check_revealed_weights(state, netuid, mechanism, hotkey, uids, values, version_key, block)
+
+
+def check_revealed_weights(
+    state: State,
+    netuid: int,
+    mechanism: int,
+    hotkey: AccountId,
+    uids: Sequence[int],
+    values: Sequence[int],
+    version_key: int,
+    block: int,
+) -> int:
+    """Checks 1 to 13 of YUMA 5.1, which a reveal has to pass too; gives the sender's uid. Raises CallError."""
+    known = subnet_exists(state, netuid)
     if netuid == ROOT:
         raise CallError(ErrorCode.CanNotSetRootNetworkWeights)
     if len(uids) != len(values):
@@ -115,8 +140,8 @@ def check_weights(
     stored_key = parameter(state, netuid, "weights_version_key")
     if stored_key and version_key < stored_key:
         raise CallError(ErrorCode.IncorrectWeightVersionKey)
-    last = int(state.read(f"sn/{netuid}/{mechanism}/last_update", uid))
-    if last and block - last < parameter(state, netuid, "weights_set_rate_limit"):
+    committed = bool(parameter(state, netuid, "commit_reveal_weights_enabled"))
+    if not committed and updated_too_recently(state, netuid, mechanism, uid, block):
         raise CallError(ErrorCode.SettingWeightsTooFast)
     self_weight = len(uids) == 1 and uids[0] == uid
     is_owner = hotkey_of(state, netuid, uid) == owner_hotkey(state, netuid)
@@ -130,6 +155,12 @@ def check_weights(
         raise CallError(ErrorCode.WeightVecLengthIsLow)
     # Check 13, MaxWeightExceeded: the limit is the constant 65535, which no u16 exceeds.
     return uid
+
+
+def updated_too_recently(state: State, netuid: int, mechanism: int, uid: int, block: int) -> bool:
+    """Check 8: whether the rate limit since the uid's last update has not passed."""
+    last = int(state.read(f"sn/{netuid}/{mechanism}/last_update", uid))
+    return bool(last) and block - last < parameter(state, netuid, "weights_set_rate_limit")
 
 
 def upscaled_weights(values: Sequence[int]) -> list[int]:
@@ -149,7 +180,13 @@ def upscaled_weights(values: Sequence[int]) -> list[int]:
 def store_weights(
     state: State, netuid: int, mechanism: int, uid: int, uids: Sequence[int], values: Sequence[int], block: int
 ) -> None:
-    """Effect of YUMA 5.1: the upscaled row in submission order, and the time of the update."""
-    prefix = f"sn/{netuid}/{mechanism}"
-    write_row(state, prefix, "weight", uid, uids, upscaled_weights(values))
-    state.write(f"{prefix}/last_update", uid, block)
+    """Effect of a direct set (YUMA 5.1): the upscaled row, and the time of the update."""
+    store_revealed_weights(state, netuid, mechanism, uid, uids, values)
+    state.write(f"sn/{netuid}/{mechanism}/last_update", uid, block)
+
+
+def store_revealed_weights(
+    state: State, netuid: int, mechanism: int, uid: int, uids: Sequence[int], values: Sequence[int]
+) -> None:
+    """The upscaled row in submission order. A reveal is no update: that was its commit."""
+    write_row(state, f"sn/{netuid}/{mechanism}", "weight", uid, uids, upscaled_weights(values))

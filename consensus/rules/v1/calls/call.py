@@ -53,6 +53,20 @@ class ArgumentKind(Enum):
     """Arguments of another call: an array decoded by that call's schema."""
     SIGNATURES = "signatures"
     """An array of `[key 32, signature 64]`."""
+    CHILDREN = "children"
+    """An array of `[u64 proportion of 2^64-1, child's hotkey]`."""
+    OPTIONAL_RAO = "optional rao"
+    """A u64 amount, or null."""
+    OPTIONAL_U16 = "optional u16"
+    """A u16, or null."""
+    TEXTS = "texts"
+    """An array of byte strings of UTF-8; people write texts."""
+    WEIGHT_REVEALS = "weight reveals"
+    """An array of `[uids, values, salt, version_key]`, the first three u16 lists."""
+    HASHES = "hashes"
+    """An array of 32-byte strings."""
+    FIELDS = "fields"
+    """An array of `[kind u8, bytes]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +173,55 @@ def _decode(argument: Argument, value: object, what: str) -> Any:
     if kind is ArgumentKind.WEIGHT_LISTS:
         pairs = [cbor.as_array(item, 2, what=what) for item in cbor.as_array(value, what=what, most=argument.most)]
         return tuple((unpack_u16(uids, U16_MAX, what), unpack_u16(values, U16_MAX, what)) for uids, values in pairs)
+    if kind is ArgumentKind.OPTIONAL_RAO:
+        return None if value is None else cbor.as_uint(value, 64, what=what)
+    if kind is ArgumentKind.OPTIONAL_U16:
+        return None if value is None else cbor.as_uint(value, 16, what=what)
+    if kind is ArgumentKind.TEXTS:
+        return _decode_texts(value, argument.most, what)
+    if kind is ArgumentKind.HASHES:
+        items = cbor.as_array(value, what=what, most=argument.most)
+        return tuple(cbor.as_bytes(item, 32, what=what) for item in items)
+    if kind in _ROWS:
+        width, decode_row = _ROWS[kind]
+        rows = [cbor.as_array(item, width, what=what) for item in cbor.as_array(value, what=what, most=argument.most)]
+        return tuple(decode_row(row, what) for row in rows)
     if kind is ArgumentKind.VALUES:
         return tuple(cbor.as_array(value, what=what, most=argument.most))
     entries = [cbor.as_array(item, 2, what=what) for item in cbor.as_array(value, what=what, most=argument.most)]
     return tuple((cbor.as_bytes(key, 32, what=what), cbor.as_bytes(proof, 64, what=what)) for key, proof in entries)
+
+
+def _decode_texts(value: object, most: int, what: str) -> tuple[bytes, ...]:
+    """Byte strings of valid UTF-8; how long each may be is the call's check. At most `most` bytes together."""
+    texts = tuple(cbor.as_bytes(item, what=what, most=most) for item in cbor.as_array(value, what=what, most=16))
+    for text in texts:
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise MalformedError(f"{what}: not UTF-8") from None
+    return texts
+
+
+def _child(row: list[Any], what: str) -> tuple[int, bytes]:
+    return cbor.as_uint(row[0], 64, what=what), cbor.as_bytes(row[1], 32, what=what)
+
+
+def _reveal(row: list[Any], what: str) -> tuple[Any, ...]:
+    lists = (unpack_u16(part, U16_MAX, what) for part in row[:3])
+    return (*lists, cbor.as_uint(row[3], 64, what=what))
+
+
+def _field(row: list[Any], what: str) -> tuple[int, bytes]:
+    return cbor.as_uint(row[0], 8, what=what), cbor.as_bytes(row[1], what=what)
+
+
+_ROWS: Final[Mapping[ArgumentKind, tuple[int, Callable[[list[Any], str], tuple[Any, ...]]]]] = {
+    ArgumentKind.CHILDREN: (2, _child),
+    ArgumentKind.WEIGHT_REVEALS: (4, _reveal),
+    ArgumentKind.FIELDS: (2, _field),
+}
+"""Lists of records: width and decoder of one."""
 
 
 def pack_u16(values: tuple[int, ...] | list[int]) -> bytes:
