@@ -57,9 +57,9 @@ def _issuance(state: State, spec: ChainSpec) -> Iterator[str]:
 def _reserves(state: State, spec: ChainSpec) -> Iterator[str]:
     """A subnet's account covers its reserve; root's three numbers are one; pool weights stay in bounds."""
     for netuid in netuids(state):
-        held, reserve = (int(state.read(f"subnets/{name}", netuid)) for name in ("account", "tao_reserve"))
-        if held < reserve:
-            yield f"subnet {netuid} holds {held} rao, its reserve is {reserve}"
+        account, reserve = (int(state.read(f"subnets/{name}", netuid)) for name in ("account", "tao_reserve"))
+        if account < reserve:
+            yield f"subnet {netuid} holds {account} rao, its reserve is {reserve}"
         weight = int(state.read("subnets/quote_weight", netuid))
         if state.read("subnets/subnet_mechanism", netuid) == DYNAMIC and not (
             MIN_WEIGHT <= weight <= PERQUINTILL_ONE - MIN_WEIGHT
@@ -101,8 +101,8 @@ def _unclaimed(state: State) -> dict[int, int]:
     holders: dict[bytes, list[tuple[bytes, int]]] = {}
     for key, share in _shares(state):
         if key[:2] == b"\0\0":
-            held = holding(root_pools.get(key[:34], SharePool()), share)
-            holders.setdefault(key[2:34], []).append((key[34:], held))
+            worth = int(holding(root_pools.get(key[:34], SharePool()), share))
+            holders.setdefault(key[2:34], []).append((key[34:], worth))
     found: dict[int, int] = {}
     claimed = state.key_table(ROOT_CLAIMED)
     for key, row in state.key_table(ROOT_RATES).items():
@@ -127,11 +127,11 @@ def _positions(state: State, spec: ChainSpec) -> Iterator[str]:
             yield f"the share of {key.hex()} is zero"
         else:
             held[key[:34]] = held.get(key[:34], 0) + holding(pool, share)
-    for key, pool in pools.items():
-        if pool == SharePool():
+    for key, whole in pools.items():
+        if whole == SharePool():
             yield f"the pool {key.hex()} is empty"
-        if held.get(key, 0) > pool.value:
-            yield f"the pool {key.hex()} is worth {pool.value}, its holders own {held[key]}"
+        if held.get(key, 0) > whole.value:
+            yield f"the pool {key.hex()} is worth {whole.value}, its holders own {held[key]}"
 
 
 def _root_index(state: State, spec: ChainSpec) -> Iterator[str]:

@@ -65,11 +65,16 @@ def timelocked_commits(state: State, index: int) -> list[tuple[int, list[Timeloc
     return sorted(buckets.items())
 
 
-def append_timelocked(state: State, index: int, epoch: int, commit: TimelockedCommit) -> None:
-    """Put a commit at the end of its bucket. Raises CallError when the hotkey has ten there."""
+def check_bucket(state: State, index: int, epoch: int, hotkey: bytes) -> None:
+    """Raise TooManyUnrevealedCommits when a hotkey has ten commits in an epoch's bucket."""
     keys = state.blobs(TIMELOCKED).keys_from(_bucket(index, epoch), _KEY_BYTES)
-    if sum(_read(state, key).hotkey == commit.hotkey for key in keys) >= MAX_IN_BUCKET:
+    if sum(_read(state, key).hotkey == hotkey for key in keys) >= MAX_IN_BUCKET:
         raise CallError(ErrorCode.TooManyUnrevealedCommits)
+
+
+def append_timelocked(state: State, index: int, epoch: int, commit: TimelockedCommit) -> None:
+    """Put a commit at the end of its bucket."""
+    keys = state.blobs(TIMELOCKED).keys_from(_bucket(index, epoch), _KEY_BYTES)
     sequence = int.from_bytes(keys[-1][10:], "big") + 1 if keys else 0
     value = cbor.encode([commit.hotkey, commit.block, commit.ciphertext, commit.round])
     state.blobs(TIMELOCKED).put(_bucket(index, epoch) + sequence.to_bytes(4, "big"), value)

@@ -115,13 +115,21 @@ def is_revealable(commit: Commit, epoch: int, period: int) -> bool:
     return epoch == commit.epoch + period
 
 
-def append_commit(state: State, netuid: int, mechanism: int, hotkey: bytes, committed: Hash32, height: int) -> None:
-    """Queue a commit after dropping expired ones from the front. Raises CallError when ten wait."""
-    index, epoch = mechanism_index(netuid, mechanism), current_epoch(state, netuid, height)
-    commits = _without_expired(read_commits(state, index, hotkey), epoch, _period(state, netuid))
+def check_queue(state: State, netuid: int, mechanism: int, hotkey: bytes, height: int) -> list[Commit]:
+    """The hotkey's commits without those that expired at the front. Raises CallError when ten wait."""
+    epoch = current_epoch(state, netuid, height)
+    stored = read_commits(state, mechanism_index(netuid, mechanism), hotkey)
+    commits = _without_expired(stored, epoch, _period(state, netuid))
     if len(commits) >= MAX_UNREVEALED:
         raise CallError(ErrorCode.TooManyUnrevealedCommits)
-    write_commits(state, index, hotkey, [*commits, Commit(committed, epoch, height)])
+    return commits
+
+
+def append_commit(state: State, netuid: int, mechanism: int, hotkey: bytes, committed: Hash32, height: int) -> None:
+    """Queue a commit after dropping expired ones from the front. Raises CallError when ten wait."""
+    commits = check_queue(state, netuid, mechanism, hotkey, height)
+    commit = Commit(committed, current_epoch(state, netuid, height), height)
+    write_commits(state, mechanism_index(netuid, mechanism), hotkey, [*commits, commit])
 
 
 def check_reveal(state: State, netuid: int, mechanism: int, hotkey: bytes, revealed: Hash32, height: int) -> None:

@@ -8,12 +8,38 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import admin, authority, balances, neuron, stake, weights
+from . import (
+    admin,
+    authority,
+    balances,
+    children,
+    locks,
+    neuron,
+    root_claims,
+    stake,
+    stake_moves,
+    timelocked_weights,
+    weight_commits,
+    weights,
+)
 from .call import Call
 
 CALLS: Final[tuple[Call, ...]] = tuple(
     sorted(
-        (*balances.CALLS, *authority.CALLS, *neuron.CALLS, *weights.CALLS, *stake.CALLS, *admin.CALLS),
+        (
+            *balances.CALLS,
+            *authority.CALLS,
+            *neuron.CALLS,
+            *weights.CALLS,
+            *weight_commits.CALLS,
+            *timelocked_weights.CALLS,
+            *stake.CALLS,
+            *stake_moves.CALLS,
+            *children.CALLS,
+            *locks.CALLS,
+            *root_claims.CALLS,
+            *admin.CALLS,
+        ),
         key=lambda call: call.number,
     )
 )

@@ -1,4 +1,4 @@
-"""Family 03: setting weights directly (YUMA 5.1). Commit and reveal join this family later.
+"""Family 03: setting weights directly (YUMA 5.1).
 
 These calls are free, so the pre-check runs every check of YUMA 5.1: nothing that costs nothing enters a block in vain.
 Of a batch at least one item must pass; the others fail by themselves, each with an event.
@@ -109,17 +109,18 @@ def _batch_set_weights(state: State, ctx: BlockContext, signer: AccountId, args:
     return events
 
 
-_NETUID: Final = Argument("netuid", ArgumentKind.U16, "subnet")
-_UIDS: Final = Argument("uids", ArgumentKind.U16_LIST, "neurons that are judged", most=U16_MAX)
-_VALUES: Final = Argument("values", ArgumentKind.U16_LIST, "their weights; only the proportions count", most=U16_MAX)
-_VERSION: Final = Argument("version_key", ArgumentKind.U64, "version of the validator's code")
+NETUID: Final = Argument("netuid", ArgumentKind.U16, "subnet")
+MECHANISM: Final = Argument("mechanism", ArgumentKind.U8, f"mechanism, below {MAX_MECHANISMS}")
+UIDS: Final = Argument("uids", ArgumentKind.U16_LIST, "neurons that are judged", most=U16_MAX)
+VALUES: Final = Argument("values", ArgumentKind.U16_LIST, "their weights; only the proportions count", most=U16_MAX)
+VERSION: Final = Argument("version_key", ArgumentKind.U64, "version of the validator's code")
 
 CALLS: Final = (
     Call(
         number=0x0300,
         name="weights.set_weights",
         signer=Signer.HOTKEY,
-        arguments=(_NETUID, _UIDS, _VALUES, _VERSION),
+        arguments=(NETUID, UIDS, VALUES, VERSION),
         weight=SET_WEIGHT,
         execute=_set_weights,
         check=_check_set_weights,
@@ -131,11 +132,11 @@ CALLS: Final = (
         name="weights.set_mechanism_weights",
         signer=Signer.HOTKEY,
         arguments=(
-            _NETUID,
-            Argument("mechanism", ArgumentKind.U8, f"mechanism, below {MAX_MECHANISMS}"),
-            _UIDS,
-            _VALUES,
-            _VERSION,
+            NETUID,
+            MECHANISM,
+            UIDS,
+            VALUES,
+            VERSION,
         ),
         weight=SET_WEIGHT,
         execute=_set_mechanism_weights,
