@@ -145,7 +145,6 @@ ROOT_PARAMETERS: Final = {
     "tempo": 100,
     "max_allowed_uids": 64,
     "max_allowed_validators": 64,
-    "mechanism_count": 1,
     "network_registration_allowed": 1,
     "subtoken_enabled": 1,
     "transfer_toggle": 1,

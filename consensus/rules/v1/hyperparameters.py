@@ -13,6 +13,10 @@ from ...types import U16_MAX, U64_MAX
 
 I16_MAX: Final = (1 << 15) - 1
 
+MAX_CK_BURN: Final = U64_MAX * (U16_MAX - 11_796) // U16_MAX
+"""Highest child-key burn: with the largest child-key take it is all that a child passes on. Above, both together would
+take more from a parent than it gets, and the child would be paid what nobody earned (DTAO 4.2)."""
+
 MAX_FEE_RATE: Final = 10_000
 """Highest swap fee, of 65535 (DTAO 5.4)."""
 
@@ -82,7 +86,7 @@ SUBNET: Final[tuple[Hyperparameter, ...]] = (
 GLOBAL: Final[tuple[Hyperparameter, ...]] = (
     Hyperparameter("stake_threshold", "<u8", 0, U64_MAX, "stake weight needed to set weights, rao", True),
     Hyperparameter("tao_weight", "<u8", 0, U64_MAX, "what a TAO on root counts in alpha, of 2^64-1", True),
-    Hyperparameter("ck_burn", "<u8", 0, U64_MAX, "share of child-key dividends burned, of 2^64-1", True),
+    Hyperparameter("ck_burn", "<u8", 0, MAX_CK_BURN, "share of child-key dividends burned, of 2^64-1", True),
     Hyperparameter("subnet_owner_cut", "<u2", 0, U16_MAX, "owner's share of emission, of 65535", True),
     Hyperparameter("admin_freeze_window", "<u2", 0, U16_MAX, "blocks before an epoch in which parameters rest", True),
     Hyperparameter("owner_hyperparam_rate_limit", "<u2", 0, U16_MAX, "tempos between an owner's changes", True),

@@ -104,6 +104,7 @@ SUBNETS: Final[tuple[ColumnSpec, ...]] = (
     ColumnSpec("subnets/root_registrations_block", "<u2"),  # root only: registrations in this block
     ColumnSpec("subnets/root_registrations_interval", "<u2"),  # root only: in this interval
     ColumnSpec("subnets/symbol", "<u2"),  # index of the token's symbol
+    ColumnSpec("subnets/reused", "u1"),  # 1: a subnet was dissolved here, some settings are inherited (DTAO 8.6)
     ColumnSpec("subnets/last_emission", "<u8"),  # what the last epoch had to distribute
     ColumnSpec("subnets/last_server", "<u8"),  # and paid to miners
     ColumnSpec("subnets/last_validator", "<u8"),  # and to validators

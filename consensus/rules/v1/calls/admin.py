@@ -41,8 +41,8 @@ def _execute(state: State, ctx: BlockContext, signer: AccountId, args: Arguments
     if not order.accepts(values):
         raise CallError(ErrorCode.AdminArgumentsMalformed)
     state.write("chain/admin_nonce", 0, admin_nonce + 1)
-    netuid = run_order(state, order, ctx.height, values)
-    return [event(EventKind.ParameterSet, netuid, number, values[-1])]
+    netuid, events = run_order(state, ctx, order, values)
+    return [*events, event(EventKind.ParameterSet, netuid, number, values[-1])]
 
 
 def _check_authority(state: State, ctx: BlockContext, args: Arguments) -> None:
@@ -69,7 +69,7 @@ CALLS: Final = (
         signer=Signer.ANY,
         arguments=(
             Argument("call", ArgumentKind.U16, "number of an administrative call, sudo_set_…"),
-            Argument("args", ArgumentKind.VALUES, "its arguments, integers: [netuid, value] or [value]", MAX_ARGUMENTS),
+            Argument("args", ArgumentKind.VALUES, "its arguments: [netuid, value…] or [value]", MAX_ARGUMENTS),
             Argument("admin_nonce", ArgumentKind.U64, "the network's next admin nonce"),
             Argument("valid_until", ArgumentKind.U64, "last height at which the order holds"),
             Argument("signatures", ArgumentKind.SIGNATURES, "[key, signature], keys ascending", most=MAX_KEYS),

@@ -1,4 +1,4 @@
-"""Family 02: registering a neuron for the present price (YUMA section 6)."""
+"""Family 02: registering a neuron for the present price (YUMA section 6, DTAO 8.4)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING, Final
 
 from ....types import AccountId
 from ...interface import BlockContext, Event
-from ..balances import burn, debit, free_balance
+from ..balances import debit, free_balance
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
-from ..neurons import choose_slot, hotkey_of, place_neuron, uid_of
+from ..markets import buy, is_system_account
+from ..neurons import choose_slot, uid_of
+from ..registration import register_neuron
 from ..stakes import ROOT, associate_hotkey, hotkey_owner
-from ..subnets import neuron_count, parameter, raise_burn, subnet_exists
+from ..subnets import parameter, raise_burn, subnet_exists
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
 
 if TYPE_CHECKING:
     from ....state.state import State
 
 
-REGISTER_WEIGHT: Final = 2_000
-"""Microseconds in a full subnet: 256 neurons compared, and a weight matrix searched for the replaced uid."""
+REGISTER_WEIGHT: Final = 2_500
+"""Microseconds in a full subnet: 256 neurons compared, a weight matrix searched for the replaced uid, and a swap."""
 
 
 def _register(
@@ -37,26 +39,32 @@ def _register(
         raise CallError(ErrorCode.SubNetRegistrationDisabled)
     if uid_of(state, netuid, hotkey) is not None:
         raise CallError(ErrorCode.HotKeyAlreadyRegisteredInSubNet)
-    free = free_balance(state, coldkey)
-    if free < price:
+    if free_balance(state, coldkey) < price:
         raise CallError(ErrorCode.NotEnoughBalanceToStake)
+    if is_system_account(hotkey):
+        raise CallError(ErrorCode.CannotUseSystemAccount)
     if hotkey_owner(state, hotkey) not in (None, coldkey):
         raise CallError(ErrorCode.NonAssociatedColdKey)
-    uid = choose_slot(state, netuid, ctx.height)
-    if uid is None:
+    if choose_slot(state, netuid, ctx.height) is None:
         raise CallError(ErrorCode.NoNeuronIdAvailable)
     events: list[Event] = []
     if associate_hotkey(state, hotkey, coldkey):
         events.append(event(EventKind.HotkeyAssociated, coldkey, hotkey))
-    paid = min(price, max(0, free - ctx.spec.existential_deposit))
-    debit(state, coldkey, paid)
-    burn(state, paid)
-    if uid < neuron_count(state, netuid):
-        events.append(event(EventKind.NeuronReplaced, netuid, uid, hotkey_of(state, netuid, uid)))
-    place_neuron(state, netuid, uid, hotkey, ctx.height)
+    _pay(state, ctx, coldkey, netuid, price)
+    _, registered = register_neuron(state, ctx, netuid, hotkey)
     raise_burn(state, netuid)
-    events.append(event(EventKind.NeuronRegistered, netuid, uid, hotkey))
-    return events
+    return [*events, *registered]
+
+
+def _pay(state: State, ctx: BlockContext, coldkey: AccountId, netuid: int, price: int) -> None:
+    """Buy alpha for the price and destroy it. The TAO stays in the pool, its fee in the subnet's account (13.18)."""
+    paid = min(price, max(0, free_balance(state, coldkey) - ctx.spec.existential_deposit))
+    if not paid:
+        return
+    debit(state, coldkey, paid)
+    state.add("subnets/account", netuid, paid)
+    bought = buy(state, netuid, paid).paid_out
+    state.add("subnets/alpha_out", netuid, -bought)
 
 
 def _burned_register(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
@@ -67,6 +75,12 @@ def _burned_register(state: State, ctx: BlockContext, signer: AccountId, args: A
 def _register_limit(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
     netuid, hotkey, limit = args
     return _register(state, ctx, signer, netuid, hotkey, limit)
+
+
+def _register_with_work(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
+    """The old proof of work is not looked at any more: this is burned_register by another name (YUMA 6.1)."""
+    netuid, _, _, _, hotkey, _ = args
+    return _register(state, ctx, signer, netuid, hotkey, None)
 
 
 _NETUID: Final = Argument("netuid", ArgumentKind.U16, "subnet")
@@ -90,5 +104,21 @@ CALLS: Final = (
         weight=REGISTER_WEIGHT,
         execute=_register_limit,
         doc="As burned_register, but only up to a price.",
+    ),
+    Call(
+        number=0x0202,
+        name="neuron.register",
+        signer=Signer.COLDKEY,
+        arguments=(
+            _NETUID,
+            Argument("block_number", ArgumentKind.U64, "not looked at"),
+            Argument("nonce", ArgumentKind.U64, "not looked at"),
+            Argument("work", ArgumentKind.BYTES, "not looked at", most=64),
+            _HOTKEY,
+            Argument("coldkey", ArgumentKind.ACCOUNT, "not looked at: the signer pays"),
+        ),
+        weight=REGISTER_WEIGHT,
+        execute=_register_with_work,
+        doc="As burned_register; the proof of work of old is ignored.",
     ),
 )

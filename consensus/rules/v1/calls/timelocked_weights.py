@@ -51,7 +51,7 @@ def _commit(
     epoch = current_epoch(state, netuid, ctx.height)
     append_timelocked(state, mechanism_index(netuid, mechanism), epoch, commit)
     state.write(f"sn/{netuid}/{mechanism}/last_update", uid, ctx.height)
-    name = digest(Domain.TX, ciphertext)
+    name = digest(Domain.COMMIT, ciphertext)
     return [event(EventKind.TimelockedWeightsCommitted, netuid, mechanism, signer, name, pulse)]
 
 

@@ -1,7 +1,8 @@
 """Family 03, from 0x10: weights by commit and reveal (YUMA 5.2).
 
-These calls are free, so the pre-check runs every check: nothing that costs nothing enters a block in vain. What dispatch
-alone would answer for an expired or unknown commit is therefore never seen; the pre-check's coarser errors are.
+These calls are free, so the pre-check runs every check: nothing that costs nothing enters a block in vain. What
+dispatch alone would answer for an expired or unknown commit is therefore never seen; the pre-check's coarser errors
+are.
 """
 
 from __future__ import annotations

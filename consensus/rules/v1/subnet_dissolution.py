@@ -1,0 +1,122 @@
+"""The end of a subnet: who has to go, and how its TAO is shared among those who hold its alpha (DTAO 8.6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ...types import AccountId, Rao
+from ..interface import BlockContext, Event
+from .balances import can_receive, credit, recycle
+from .children import remove_children
+from .dtao.safe_float import to_u64
+from .dtao.subnet_market import share_out_pot
+from .events import EventKind, event
+from .locks import remove_locks
+from .markets import add_total_stake
+from .records import RecordTag, delete_record, record_accounts
+from .root_stake import forget_root_dividends
+from .schema import MAX_MECHANISMS, NEURON_STRIDE, NEURONS, SUBNETS
+from .schema_tables import HOTKEY_SUBNETS, OF_NETUID, OWNER_LIMITS, POSITIONS, STAKES, SUBNET_SWAPS
+from .stakes import position, share
+from .subnets import close_mechanisms, global_parameter, netuids, parameter
+from .timelocked import remove_timelocked
+from .weight_commits import mechanism_index, remove_commits
+
+if TYPE_CHECKING:
+    from ...state.state import State
+
+INHERITED: Final = (
+    "recycle_or_burn",
+    "owner_cut_enabled",
+    "root_claim_threshold",
+    "min_non_immune_uids",
+    "min_allowed_uids",
+    "min_childkey_take",
+)
+"""Settings that stay for the next subnet of this number (step 6); auto-stake destinations stay too."""
+
+_PUBLISHED: Final = (
+    RecordTag.AXON,
+    RecordTag.PROMETHEUS,
+    RecordTag.CERTIFICATE,
+    RecordTag.COMMITMENT,
+    RecordTag.SUBNET_IDENTITY,
+)
+
+
+def prune_victim(state: State, height: int) -> int | None:
+    """The subnet that makes room for a new one: lowest moving price, then oldest, then lowest number."""
+    immunity = global_parameter(state, "network_immunity_period")
+    candidates = []
+    for netuid in netuids(state):
+        registered = int(state.read("subnets/registered_at", netuid))
+        if height >= registered + immunity:
+            candidates.append((state.read_wide("subnets/moving_price", netuid), registered, netuid))
+    return min(candidates)[2] if candidates else None
+
+
+def dissolve_subnet(state: State, ctx: BlockContext, netuid: int) -> list[Event]:
+    """Share a subnet's TAO among its stakers, recycle the rest and remove everything of it."""
+    forget_root_dividends(state, netuid)
+    _pay_stakers(state, ctx, netuid)
+    rest = int(state.read("subnets/account", netuid))
+    state.write("subnets/account", netuid, 0)
+    recycle(state, rest)
+    _remove_everything(state, netuid)
+    return [event(EventKind.NetworkRemoved, netuid)]
+
+
+def _pay_stakers(state: State, ctx: BlockContext, netuid: int) -> None:
+    """Steps 2 to 4: the reserve by claims in alpha; a share that its owner cannot receive stays in the account."""
+    prefix = netuid.to_bytes(2, "big")
+    positions = state.key_table(POSITIONS)
+    keys = positions.matching(OF_NETUID, prefix)
+    claims = [_claim(state, netuid, AccountId(key[2:34]), AccountId(key[34:])) for key in keys]
+    pot = Rao(int(state.read("subnets/tao_reserve", netuid)))
+    parts = share_out_pot(pot, [*claims, _protocol_claim(state, netuid)])
+    for key, part in zip(keys, parts, strict=False):
+        coldkey = AccountId(key[34:])
+        if part and can_receive(state, coldkey, part, ctx.spec.existential_deposit):
+            credit(state, coldkey, part)
+            state.add("subnets/account", netuid, -part)
+    for table, rows in ((positions, keys), (state.key_table(STAKES), None)):
+        for key in table.matching(OF_NETUID, prefix) if rows is None else rows:
+            table.release(key)
+    add_total_stake(state, -pot)
+
+
+def _claim(state: State, netuid: int, hotkey: AccountId, coldkey: AccountId) -> int:
+    """A holder's alpha; one whose share is worth nothing counts with the share itself (DTAO 13.14)."""
+    return position(state, netuid, hotkey, coldkey) or to_u64(share(state, netuid, hotkey, coldkey))
+
+
+def _protocol_claim(state: State, netuid: int) -> int:
+    """Alpha the chain bought; and the pool's, except for subnets of the genesis. Its part is recycled."""
+    claim = int(state.read("subnets/protocol_alpha", netuid))
+    if int(state.read("subnets/registered_at", netuid)):
+        claim += int(state.read("subnets/alpha_reserve", netuid))
+    return claim
+
+
+def _remove_everything(state: State, netuid: int) -> None:
+    prefix = netuid.to_bytes(2, "big")
+    remove_children(state, netuid)
+    remove_locks(state, netuid)
+    for name in (HOTKEY_SUBNETS, OWNER_LIMITS, SUBNET_SWAPS):
+        table = state.key_table(name)
+        for key in table.matching(OF_NETUID, prefix):
+            table.release(key)
+    for tag in _PUBLISHED:
+        for account in record_accounts(state, tag, netuid):
+            delete_record(state, tag, netuid, account)
+    remove_commits(state, netuid, 0, MAX_MECHANISMS)
+    for mechanism in range(MAX_MECHANISMS):
+        remove_timelocked(state, mechanism_index(netuid, mechanism))
+    close_mechanisms(state, netuid, 0, parameter(state, netuid, "mechanism_count"))
+    rows = slice(netuid * NEURON_STRIDE, (netuid + 1) * NEURON_STRIDE)
+    for spec in NEURONS:
+        state.write(spec.name, rows, 0)
+    for spec in SUBNETS:
+        if spec.name.removeprefix("subnets/") not in INHERITED:
+            state.write(spec.name, netuid, 0)
+    state.write("subnets/reused", netuid, 1)

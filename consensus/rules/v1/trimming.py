@@ -1,0 +1,86 @@
+"""Trimming a subnet to fewer neurons (YUMA 6.5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from .errors import CallError, ErrorCode
+from .neurons import hotkey_of, immortal_uids, neuron_array
+from .registration import forget_serving
+from .schema import MAX_PAIRS, NEURON_STRIDE, NEURONS, mechanism_columns
+from .subnets import neuron_count, parameter
+
+if TYPE_CHECKING:
+    from ...state.state import State
+
+MAX_PROTECTED_PERCENT: Final = 80
+"""At this rounded-down share of protected neurons a trimming is refused."""
+
+
+def trim_neurons(state: State, netuid: int, most: int, height: int) -> int:
+    """Keep `most` neurons, the best paid and the protected ones; gives how many there are. Raises CallError."""
+    lowest, highest = (parameter(state, netuid, f"{which}_allowed_uids") for which in ("min", "max"))
+    if not lowest <= most <= highest or most == 0:
+        raise CallError(ErrorCode.ValueNotInBounds)
+    protected = _protected(state, netuid, height)
+    if len(protected) * 100 // most >= MAX_PROTECTED_PERCENT:
+        raise CallError(ErrorCode.TrimmingWouldExceedMaxImmunePercentage)
+    count = neuron_count(state, netuid)
+    emission = neuron_array(state, netuid, "emission").tolist()
+    ranked = sorted(range(count), key=lambda uid: -emission[uid])
+    removed: list[int] = []
+    for uid in reversed(ranked):
+        if count - len(removed) <= most:
+            break
+        if uid not in protected:
+            removed.append(uid)
+    if removed:
+        kept = [uid for uid in range(count) if uid not in removed]
+        for uid in removed:
+            forget_serving(state, netuid, hotkey_of(state, netuid, uid))
+        _compress(state, netuid, kept)
+    state.write("subnets/max_allowed_uids", netuid, most)
+    return count - len(removed)
+
+
+def _protected(state: State, netuid: int, height: int) -> list[int]:
+    """Neurons of the owner that are never replaced, and those still immune."""
+    immunity = parameter(state, netuid, "immunity_period")
+    registered = neuron_array(state, netuid, "registered_at").tolist()
+    immortal = immortal_uids(state, netuid)
+    return [uid for uid, at in enumerate(registered) if uid in immortal or height - at < immunity]
+
+
+def _compress(state: State, netuid: int, kept: list[int]) -> None:
+    """Move the kept neurons to the lowest uids in their order, and name them so in every weight and bond row."""
+    count, first = neuron_count(state, netuid), netuid * NEURON_STRIDE
+    for spec in NEURONS:
+        values = state.array(spec.name)[[first + uid for uid in kept]].copy()
+        state.write(spec.name, slice(first, first + count), 0)
+        state.write(spec.name, slice(first, first + len(kept)), values)
+    renamed = {old: new for new, old in enumerate(kept)}
+    for mechanism in range(parameter(state, netuid, "mechanism_count")):
+        for spec in mechanism_columns(netuid, mechanism):
+            values = state.array(spec.name)[kept].copy()
+            state.resize(spec.name, len(kept))
+            state.write(spec.name, slice(0, len(kept)), values)
+        for kind in ("weight", "bond"):
+            _rename_targets(state, f"sn/{netuid}/{mechanism}", kind, renamed)
+    state.write("subnets/neurons", netuid, len(kept))
+
+
+def _rename_targets(state: State, prefix: str, kind: str, renamed: dict[int, int]) -> None:
+    """Rows with the new uids; pairs that name a removed neuron are gone."""
+    counts = state.array(f"{prefix}/{kind}_count").tolist()
+    rows = np.zeros((len(counts), MAX_PAIRS, 2), dtype="<u2")
+    lengths = []
+    for uid, length in enumerate(counts):
+        pairs = state.read(f"{prefix}/{kind}s", uid)[:length].tolist()
+        left = [(renamed[target], value) for target, value in pairs if target in renamed]
+        if left:
+            rows[uid, : len(left)] = left
+        lengths.append(len(left))
+    state.write(f"{prefix}/{kind}s", slice(0, len(counts)), rows)
+    state.write(f"{prefix}/{kind}_count", slice(0, len(counts)), lengths)
