@@ -157,6 +157,7 @@ class ErrorCode(IntEnum):
     ActiveLockExists = 258
     NotEnoughBalanceToPaySwapColdKey = 259
     HotkeyIsAuthority = 260
+    CommitmentFieldMalformed = 261
     # Root
     InvalidSubnetNumber = 288
     InvalidRootClaimThreshold = 289
@@ -292,6 +293,7 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.NewColdKeyIsHotkey: "the new coldkey is known as a hotkey",
     ErrorCode.ActiveLockExists: "the new coldkey has locked stake",
     ErrorCode.NotEnoughBalanceToPaySwapColdKey: "the free balance does not cover the cost of the announcement",
+    ErrorCode.CommitmentFieldMalformed: "a field has an unknown kind or the wrong length",
     ErrorCode.HotkeyIsAuthority: "the hotkey votes or is bonded as an authority and keeps its name",
     ErrorCode.InvalidSubnetNumber: "name one to five subnets",
     ErrorCode.InvalidRootClaimThreshold: "the threshold is above 10000000",

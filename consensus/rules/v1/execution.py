@@ -23,6 +23,7 @@ from .balances import debit, free_balance
 from .budgets import Budget, transaction_weight
 from .calls.call import Arguments, Call, decode_arguments
 from .calls.table import call_numbered
+from .coldkey_swap import check_freeze
 from .errors import CallError, ErrorCode
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def check_admission(state: State, ctx: BlockContext, prepared: Prepared) -> int:
         )
     if call.free:
         try:
+            check_freeze(state, transaction.signer, call)
             call.check(state, ctx, transaction.signer, prepared.args)
         except CallError as error:
             raise refuse("precheck", error.message) from error
@@ -153,6 +155,7 @@ def _run(
 ) -> tuple[int, tuple[Event, ...]]:
     mark = state.begin()
     try:
+        check_freeze(state, signer, call)
         events = call.execute(state, ctx, signer, args)
     except CallError as error:
         state.rollback(mark)

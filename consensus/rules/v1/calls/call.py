@@ -116,6 +116,8 @@ class Call:
     check: Check = no_check
     free: bool = False
     """No fee, and the operational lane: a failing pre-check makes the block invalid (DESIGN section 7, economy)."""
+    during_swap: bool = False
+    """May be used by an account whose coldkey swap is announced (DTAO 9)."""
     item_argument: int | None = None
     """Position of the list that the cost grows with."""
     item_weight: int = 0

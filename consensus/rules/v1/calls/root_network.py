@@ -64,9 +64,7 @@ CALLS: Final = (
         number=0x0710,
         name="root.root_register",
         signer=Signer.COLDKEY,
-        arguments=(
-            Argument("hotkey", ArgumentKind.ACCOUNT, "hotkey that takes a seat"),
-        ),
+        arguments=(Argument("hotkey", ArgumentKind.ACCOUNT, "hotkey that takes a seat"),),
         weight=1_000,
         execute=_root_register,
         doc="Take a seat on root, in place of the one with less root stake when all are taken.",

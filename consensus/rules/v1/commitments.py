@@ -1,0 +1,140 @@
+"""Commitments: metadata that a neuron publishes on its subnet (DTAO 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ... import cbor
+from .errors import CallError, ErrorCode
+from .neurons import uid_of
+from .records import RecordTag, get_record, put_record
+from .schema import MAX_PAIRS
+from .schema_tables import HOTKEY_SUBNETS
+from .stakes import stake_key
+from .subnets import parameter, subnet_exists
+
+if TYPE_CHECKING:
+    from ...state.state import State
+
+MAX_FIELDS: Final = 3
+LEAST_CHARGE: Final = 100
+"""Bytes that any commitment counts as."""
+
+SPACE_PER_EPOCH: Final = 3_100
+"""Bytes of one account on one subnet in one epoch."""
+
+ROUND_BYTES: Final = 8
+
+
+class FieldKind(IntEnum):
+    """What a field holds; the number is its kind on the wire."""
+
+    NONE = 0
+    RAW = 1
+    BLAKE2_256 = 2
+    SHA_256 = 3
+    KECCAK_256 = 4
+    SHA3_256 = 5
+    TIMELOCKED = 6
+    """Beacon round (u64 little-endian) and ciphertext."""
+    RESET_BONDS = 7
+    BIG_RAW = 8
+
+
+_LENGTHS: Final = {
+    FieldKind.NONE: (0, 0),
+    FieldKind.RAW: (0, 128),
+    FieldKind.BLAKE2_256: (32, 32),
+    FieldKind.SHA_256: (32, 32),
+    FieldKind.KECCAK_256: (32, 32),
+    FieldKind.SHA3_256: (32, 32),
+    FieldKind.TIMELOCKED: (ROUND_BYTES, ROUND_BYTES + 1024),
+    FieldKind.RESET_BONDS: (0, 0),
+    FieldKind.BIG_RAW: (0, 512),
+}
+"""Shortest and longest content of each kind, in bytes."""
+
+_MOST_BYTES: Final = 4096
+
+
+def check_commitment(
+    state: State, netuid: int, account: bytes, fields: Sequence[tuple[int, bytes]], epoch: int
+) -> None:
+    """The checks of set_commitment in order. Raises CallError."""
+    if not subnet_exists(state, netuid) or uid_of(state, netuid, account) is None:
+        raise CallError(ErrorCode.AccountNotAllowedCommit)
+    if len(fields) > MAX_FIELDS:
+        raise CallError(ErrorCode.TooManyFieldsInCommitmentInfo)
+    for kind, content in fields:
+        shortest, longest = _LENGTHS.get(FieldKind(kind), (1, 0)) if kind in _KINDS else (1, 0)
+        if not shortest <= len(content) <= longest:
+            raise CallError(ErrorCode.CommitmentFieldMalformed)
+    if _used_space(state, netuid, account, epoch) + charge(fields) > SPACE_PER_EPOCH:
+        raise CallError(ErrorCode.SpaceLimitExceeded)
+
+
+_KINDS: Final = tuple(int(kind) for kind in FieldKind)
+
+
+def charge(fields: Sequence[tuple[int, bytes]]) -> int:
+    """Bytes that a commitment counts as."""
+    return max(LEAST_CHARGE, sum(len(content) for _, content in fields))
+
+
+def _used_space(state: State, netuid: int, account: bytes, epoch: int) -> int:
+    row = state.key_table(HOTKEY_SUBNETS).find(stake_key(netuid, account))
+    if row is None or int(state.read("hotkey_subnets/commitment_epoch", row)) != epoch + 1:
+        return 0
+    return int(state.read("hotkey_subnets/commitment_space", row))
+
+
+def publish(
+    state: State, netuid: int, account: bytes, fields: Sequence[tuple[int, bytes]], epoch: int, height: int
+) -> None:
+    """Store a checked commitment in place of the last one; its flag may reset the account's bonds (YUMA 6.4)."""
+    used = _used_space(state, netuid, account, epoch) + charge(fields)
+    row = state.key_table(HOTKEY_SUBNETS).open(stake_key(netuid, account))
+    state.write("hotkey_subnets/commitment_epoch", row, epoch + 1)
+    state.write("hotkey_subnets/commitment_space", row, used)
+    value = cbor.encode([height, [[kind, content] for kind, content in fields]])
+    put_record(state, RecordTag.COMMITMENT, netuid, account, value)
+    if any(kind == FieldKind.RESET_BONDS for kind, _ in fields) and parameter(state, netuid, "bonds_reset_on"):
+        uid = uid_of(state, netuid, account)
+        assert uid is not None, "checked"
+        for mechanism in range(parameter(state, netuid, "mechanism_count")):
+            _forget_bonds_on(state, f"sn/{netuid}/{mechanism}", uid)
+
+
+def commitment_of(state: State, netuid: int, account: bytes) -> dict[str, Any] | None:
+    """An account's commitment on a subnet, or None."""
+    data = get_record(state, RecordTag.COMMITMENT, netuid, account)
+    if data is None:
+        return None
+    block, fields = cbor.decode(data, max_bytes=_MOST_BYTES)
+    return {
+        "block": block,
+        "fields": [{"kind": FieldKind(kind).name.lower(), "data": content.hex()} for kind, content in fields],
+    }
+
+
+def timelock_rounds(fields: Sequence[tuple[int, bytes]]) -> list[int]:
+    """Beacon rounds of the timelocked fields."""
+    return [int.from_bytes(content[:ROUND_BYTES], "little") for kind, content in fields if kind == FieldKind.TIMELOCKED]
+
+
+def _forget_bonds_on(state: State, prefix: str, uid: int) -> None:
+    """Delete a uid from every bond row."""
+    counts, pairs = state.array(f"{prefix}/bond_count"), state.array(f"{prefix}/bonds")
+    stored = np.arange(MAX_PAIRS, dtype=np.int64) < counts[:, None]
+    for source in np.flatnonzero((stored & (pairs[:, :, 0] == uid)).any(axis=1)).tolist():
+        length = int(counts[source])
+        left = [pair for pair in pairs[source, :length].tolist() if pair[0] != uid]
+        row = np.zeros((MAX_PAIRS, 2), dtype="<u2")
+        if left:
+            row[: len(left)] = left
+        state.write(f"{prefix}/bonds", source, row)
+        state.write(f"{prefix}/bond_count", source, len(left))
