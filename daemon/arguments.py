@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 from ..consensus.chain_spec_toml import parse_account
@@ -18,6 +19,14 @@ from ..consensus.rules.v1.calls.orders import order_named
 from ..consensus.rules.v1.events import describe_event
 from ..consensus.ss58 import encode_address
 from ..consensus.types import U16_MAX, U64_MAX, InvalidError, YumadError
+from .structured_arguments import (
+    FORMS,
+    OPTIONAL_KINDS,
+    STRUCTURED_KINDS,
+    shown_structure,
+    structured_from_json,
+    structured_from_text,
+)
 
 _FORMS: Final = {
     ArgumentKind.U8: "a whole number up to 255",
@@ -33,8 +42,8 @@ _FORMS: Final = {
     ArgumentKind.U16_LIST: "whole numbers up to 65535, separated by commas",
     ArgumentKind.U64_LIST: "whole numbers, separated by commas",
     ArgumentKind.WEIGHT_LISTS: "uids/values for each item, such as 0,1/100,200;2/65535",
-    ArgumentKind.VALUES: "whole numbers, separated by commas",
     ArgumentKind.SIGNATURES: "key:signature, separated by commas (key SS58, signature hex)",
+    **FORMS,
 }
 
 _RANGES: Final = {
@@ -106,7 +115,14 @@ def parse_text(argument: Argument, text: str) -> Any:
         if kind is ArgumentKind.ACCOUNT:
             return parse_account(text, what=argument.name)
         if kind in (ArgumentKind.HASH, ArgumentKind.SIGNATURE, ArgumentKind.BYTES):
+            if argument.name in _TEXT_BYTES:
+                return _sized(argument, text.encode(), text)
             return _sized(argument, bytes.fromhex(text.removeprefix("0x")), text)
+        if kind in OPTIONAL_KINDS:
+            plain = replace(argument, kind=OPTIONAL_KINDS[kind])
+            return None if text in ("none", "null", "") else parse_text(plain, text)
+        if kind in STRUCTURED_KINDS:
+            return structured_from_text(argument, text)
         return _wire(argument, _list_from_text(kind, text), text)
     except InvalidError as error:
         raise ArgumentError(error.message, remedy=error.remedy) from None
@@ -143,12 +159,19 @@ def from_json(argument: Argument, value: Any) -> Any:
         if type(value) is not bool:
             _refuse(argument, value)
         return value
+    if kind in OPTIONAL_KINDS:
+        return None if value is None else from_json(replace(argument, kind=OPTIONAL_KINDS[kind]), value)
     if kind in (ArgumentKind.ACCOUNT, ArgumentKind.HASH, ArgumentKind.SIGNATURE, ArgumentKind.BYTES):
         if not isinstance(value, str):
             _refuse(argument, value)
         return parse_text(argument, value)
     if not isinstance(value, list):
         _refuse(argument, value)
+    if kind in STRUCTURED_KINDS:
+        try:
+            return structured_from_json(argument, value)
+        except (ValueError, YumadError) as error:
+            _refuse(argument, value, str(error))
     return _wire(argument, value, value)
 
 
@@ -218,8 +241,14 @@ def shown(argument: Argument, value: Any) -> Any:
         return encode_address(value)
     if kind is ArgumentKind.SIGNATURES:
         return [[encode_address(key), proof.hex()] for key, proof in value]
+    if kind in STRUCTURED_KINDS:
+        return shown_structure(kind, value)
+    if argument.name in _TEXT_BYTES:
+        return value.decode("utf-8", "replace")
     if isinstance(value, bytes):
         return value.hex()
+    if kind is ArgumentKind.OPTIONAL_RAO:
+        return None if value is None else str(value)
     if kind is ArgumentKind.WEIGHT_LISTS:
         return [[list(uids), list(values)] for uids, values in value]
     return list(value) if isinstance(value, tuple) else value
@@ -230,8 +259,23 @@ def shown_event(event: Event) -> dict[str, Any]:
     return {name: _shown_event_value(name, value) for name, value in describe_event(event).items()}
 
 
-_HEX_NAMES: Final = ("authority_key", "peer_id")
-_RAO_NAMES: Final = ("amount", "dust", "emission", "server", "validator", "weight")
+_TEXT_BYTES: Final = ("symbol",)
+"""Byte strings that people write as texts."""
+
+_HEX_NAMES: Final = ("authority_key", "peer_id", "hash")
+_RAO_NAMES: Final = (
+    "alpha",
+    "amount",
+    "dust",
+    "emission",
+    "fee",
+    "owner_cut",
+    "root",
+    "server",
+    "tao",
+    "validator",
+    "weight",
+)
 
 
 def _shown_event_value(name: str, value: Any) -> Any:
@@ -256,9 +300,14 @@ def shown_answer(value: Any, name: str = "") -> Any:
 AMOUNT_FIELDS: Final = frozenset(
     {
         "alpha_issuance", "amount", "balance", "boundary_stake", "bonded_stake", "burn", "burned", "emission",
-        "emission_per_block", "free", "issuance", "max_burn", "min_burn", "neuron_emission", "pending_emission",
+        "free", "issuance", "max_burn", "min_burn", "neuron_emission", "minted", "total_stake_rao", "block_emission",
+        "tao_value", "alpha_reserve", "alpha_out", "account_tao", "locked", "protocol_alpha", "volume", "pending",
+        "tao_in_emission", "alpha_in_emission", "alpha_out_emission", "excess_tao", "alpha_burned", "mass",
+        "conviction", "lock_cost", "price_rao", "moving_price_rao", "fee", "out", "paid_in", "quote", "next_halving",
+        "root_sell_tao", "protocol_flow", "claimable_alpha", "proportion", "taken", "unlocked", "at_sale",
         "root_stake", "server", "stake", "stake_threshold", "tao_reserve", "total_stake", "validator",
-        "alpha", "alpha_dividend", "childkey_recycled", "claimable", "drained", "earned", "epoch_total", "holders", "left",
+        "alpha", "alpha_dividend", "childkey_recycled", "claimable", "drained", "earned", "epoch_total", "holders",
+        "left",
         "left_over", "own_alpha", "own_root", "owner_cut", "paid", "pot", "recycled", "root", "root_dividend",
         "rounding", "staked", "total",
     }

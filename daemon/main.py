@@ -20,6 +20,8 @@ FAMILIES: Final = (
     "wallet",
     "chain",
     "subnet",
+    "stake",
+    "calls",
     "genesis",
     "settings",
     "verify",

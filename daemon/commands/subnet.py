@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_subnets(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """All subnets with neurons, tempo, price and emission."""
+    """All subnets with neurons, tempo, prices, pools and emission."""
     with reporting(as_json):
         document = _ask(home, "subnets")
         if as_json:
@@ -61,21 +61,25 @@ def list_subnets(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -
             return
         print_grid(
             f"{len(document['answer'])} subnets at block {document['height']}",
-            ("netuid", "neurons", "tempo", "next epoch", "epochs", "price", "stake", "emission/block"),
+            ("netuid", "", "neurons", "tempo", "next epoch", "price", "moving", "TAO in pool", "alpha out", "register",
+             "τ/block"),
             [
                 (
                     row["netuid"],
+                    row["symbol"],
                     f"{row['neurons']}/{row['max_neurons']}",
                     row["tempo"],
                     "off" if row["blocks_to_epoch"] is None else f"in {row['blocks_to_epoch']}",
-                    row["epoch_index"],
+                    short_amount(int(row["price_rao"])),
+                    short_amount(int(row["moving_price_rao"])),
+                    short_amount(int(row["tao_reserve"])),
+                    short_amount(int(row["alpha_out"]), ALPHA),
                     format_tao(int(row["burn"])),
-                    short_amount(int(row["stake"]), ALPHA),
-                    short_amount(int(row["emission_per_block"]), ALPHA),
+                    short_amount(int(row["tao_in_emission"]) + int(row["excess_tao"])),
                 )
                 for row in document["answer"]
             ],
-        )
+        )  # fmt: skip
 
 
 def show(netuid: NetuidOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
@@ -90,8 +94,19 @@ def show(netuid: NetuidOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOpt
         if as_json:
             print_json({"height": document["height"], "subnet": document["answer"], "epoch": epoch})
             return
-        print_fields(document["answer"])
+        print_fields(_flat(document["answer"]))
         print_fields({f"last epoch {name}": value for name, value in epoch.items() if name != "netuid"})
+
+
+def _flat(answer: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a document, those of a table inside it with its name before theirs."""
+    flat: dict[str, Any] = {}
+    for name, value in answer.items():
+        if isinstance(value, dict):
+            flat |= {f"{name} {inner}": item for inner, item in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def hyperparams(netuid: NetuidOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:

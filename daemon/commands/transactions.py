@@ -77,7 +77,9 @@ def tx_calls(as_json: JsonOption = False) -> None:
 
 def tx_order(
     name: Annotated[str, typer.Argument(help="Administrative call, such as sudo_set_tempo.")],
-    values: Annotated[list[int], typer.Argument(help="NETUID VALUE, or VALUE for the whole network.")],
+    given: Annotated[
+        list[str], typer.Argument(metavar="VALUES...", help="NETUID VALUE…, or VALUE for the whole network.")
+    ],
     wallet: WalletOption = "",
     hotkey: HotkeyOption = "",
     dev: DevOption = "",
@@ -95,8 +97,10 @@ def tx_order(
         from ...consensus.ss58 import encode_address
         from ...consensus.types import Hash32
         from ..registry import nearest
+        from ..structured_arguments import parse_order_values
         from .signer import SignerOptions, signing_key
 
+        values = parse_order_values(given)
         order = order_named(name)
         if order is None:
             near = nearest(name, [known.name for known in ORDERS])
@@ -116,7 +120,7 @@ def tx_order(
         signed = f"{encode_address(key.public_key)}:{signature.hex()}"
         arguments = {
             "call": name,
-            "args": ",".join(map(str, values)),
+            "args": ",".join(given),
             "admin_nonce": nonce,
             "valid_until": last,
             "signatures": signed,
