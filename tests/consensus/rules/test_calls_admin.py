@@ -6,6 +6,7 @@ from yumad.consensus.rules.v1.calls.orders import ORDERS
 from yumad.consensus.rules.v1.hyperparameters import GLOBAL, SUBNET
 from yumad.consensus.rules.v1.subnets import mechanism_split, parameter
 
+U64 = (1 << 64) - 1
 PLAIN = [entry for entry in SUBNET if entry.name not in ("alpha_low", "alpha_high")]
 
 
@@ -17,7 +18,7 @@ def chain() -> DevChain:
 
 
 def test_every_parameter_has_an_order_with_its_own_number() -> None:
-    assert len({order.number for order in ORDERS}) == len(ORDERS) == len(SUBNET) + len(GLOBAL) + 1
+    assert len({order.number for order in ORDERS}) == len(ORDERS) == len(SUBNET) + len(GLOBAL) + 5
     assert [order.number for order in ORDERS] == sorted(order.number for order in ORDERS)
     assert all(order.number >> 8 == 0x0F for order in ORDERS)
 
@@ -90,6 +91,8 @@ def test_subnet_parameter_outside_its_bounds_is_refused(chain: DevChain, entry: 
     own = {
         "tempo": ("TempoOutOfBounds", "TempoOutOfBounds"),
         "reveal_period_epochs": ("RevealPeriodTooSmall", "RevealPeriodTooLarge"),
+        "fee_rate": ("FeeRateTooHigh", "FeeRateTooHigh"),
+        "root_claim_threshold": ("InvalidRootClaimThreshold", "InvalidRootClaimThreshold"),
     }
     expected = own.get(name, ("ValueNotInBounds", "ValueNotInBounds"))
     for value, error in zip((low - 1, high + 1), expected, strict=True):
@@ -100,9 +103,10 @@ def test_subnet_parameter_outside_its_bounds_is_refused(chain: DevChain, entry: 
 @pytest.mark.parametrize("entry", GLOBAL, ids=lambda entry: entry.name)
 def test_global_parameter_at_its_bounds_is_set_and_past_them_refused(chain: DevChain, entry: object) -> None:
     name, low, high = entry.name, entry.minimum, entry.maximum  # type: ignore[attr-defined]
-    assert chain.command(f"sudo_set_{name}", low) == "ok"
-    assert chain.command(f"sudo_set_{name}", high) == "ok"
-    assert chain.command(f"sudo_set_{name}", low - 1) == "ValueNotInBounds"
+    order = "sudo_set_min_childkey_take_everywhere" if name == "min_childkey_take" else f"sudo_set_{name}"
+    assert chain.command(order, low) == "ok"
+    assert chain.command(order, high) == "ok"
+    assert chain.command(order, low - 1) == "ValueNotInBounds"
 
 
 @pytest.mark.parametrize(
@@ -143,9 +147,22 @@ def test_liquid_rates_rest_while_liquid_alpha_is_off(chain: DevChain) -> None:
     assert chain.command("sudo_set_alpha_values", 1, 2000, 3000) == "LiquidAlphaDisabled"
 
 
-@pytest.mark.parametrize(("value", "error"), [(0, "ValueNotInBounds"), (1, "ok"), (3, "ok"), (4, "ValueNotInBounds")])
-def test_price_multiplier_is_a_whole_number_from_one_to_three(chain: DevChain, value: int, error: str) -> None:
-    assert chain.command("sudo_set_burn_increase_mult", 1, value) == error
+@pytest.mark.parametrize(
+    ("fraction", "whole", "error"),
+    [
+        (U64, 0, "ValueNotInBounds"),
+        (0, 1, "ok"),
+        (4796153458464448384, 1, "ok"),  # 1.26
+        (0, 3, "ok"),
+        (1, 3, "ValueNotInBounds"),
+    ],
+)
+def test_price_multiplier_is_a_fixed_point_number_from_one_to_three(
+    chain: DevChain, fraction: int, whole: int, error: str
+) -> None:
+    assert chain.command("sudo_set_burn_increase_mult", 1, fraction, whole) == error
+    if error == "ok":
+        assert chain.state.read_wide("subnets/burn_increase_multiplier", 1) == whole << 64 | fraction
 
 
 @pytest.mark.parametrize(

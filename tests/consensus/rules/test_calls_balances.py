@@ -4,7 +4,7 @@ import pytest
 from dev_chain import PEOPLE, DevChain, account, check_conservation, dev_spec, event_names
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.balances import free_balance
-from yumad.consensus.rules.v1.stakes import MAX_SUPPLY
+from yumad.consensus.rules.v1.dtao.units import MAX_SUPPLY
 from yumad.consensus.types import InvalidError, Rao
 
 ED = 500

@@ -3,10 +3,14 @@
 import pytest
 from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
 from yumad.consensus.profiles import TAO
+from yumad.consensus.rules.v1.dtao.registration_price import decay_factor, decayed_price
+from yumad.consensus.rules.v1.markets import system_account
 from yumad.consensus.rules.v1.neurons import hotkey_of, immortal_uids, uid_of
-from yumad.consensus.rules.v1.subnets import clamp_burn, decay_factor, q32_product
+from yumad.consensus.rules.v1.stakes import hotkey_owner
 from yumad.consensus.rules.v1.weights import read_row
 from yumad.consensus.types import Rao
+
+NUMBERS = ("account", "tao_reserve", "alpha_reserve", "alpha_out")
 
 
 def price(chain: DevChain) -> int:
@@ -25,12 +29,8 @@ def test_decay_factor_of_a_half_life_is_the_specs(half_life: int, factor: int) -
     assert decay_factor(half_life) == factor
 
 
-def test_price_product_saturates_at_64_bits() -> None:
-    assert q32_product((1 << 64) - 1, 1 << 33) == (1 << 64) - 1
-
-
 def test_price_bounds_apply_the_lower_one_first() -> None:
-    assert clamp_burn(5, 10, 7) == 7
+    assert decayed_price(Rao(5), 360, Rao(10), Rao(7)) == 7
 
 
 def test_price_falls_by_a_half_in_a_half_life_and_stops_at_its_floor() -> None:
@@ -45,19 +45,46 @@ def test_price_falls_by_a_half_in_a_half_life_and_stops_at_its_floor() -> None:
 def test_price_rises_by_a_quarter_with_each_registration() -> None:
     chain = DevChain()
     chain.skip(1)
-    before = q32_product(price(chain), decay_factor(20))
+    before = price(chain) * decay_factor(20) >> 32
     assert chain.attempt("alice", "neuron.burned_register", 1, account("miner")) == "ok"
     assert price(chain) == before * 23242897532874035200 >> 64
 
 
-def test_registration_appends_a_neuron_and_burns_the_price() -> None:
-    chain = DevChain()
+def test_registration_appends_a_neuron_and_buys_alpha_that_nobody_gets() -> None:
+    """DTAO 8.4, 13.18: the TAO stays in the pool, its fee in the subnet's account; the alpha leaves the issuance."""
+    chain, empty = DevChain(), DevChain()
+    empty.skip(1)
     outcome = chain.send("alice", "neuron.burned_register", 1, account("miner"))
     assert event_names(outcome.events) == ["HotkeyAssociated", "NeuronRegistered"]
     assert uid_of(chain.state, 1, account("miner")) == 4
     assert chain.state.read("sn/1/0/last_update", 4) == chain.height
-    assert chain.state.read("chain/burned", 0) > 0
+    now, then = ({name: int(c.state.read(f"subnets/{name}", 1)) for name in NUMBERS} for c in (chain, empty))
+    paid = TAO // 10  # no decay in block 1
+    assert now["account"] - then["account"] == paid
+    assert now["tao_reserve"] - then["tao_reserve"] == paid - paid * 33 // 65_535
+    assert now["alpha_reserve"] < then["alpha_reserve"]
+    assert now["alpha_out"] == then["alpha_out"]
     check_conservation(chain)
+
+
+def test_registration_with_exactly_the_price_pays_less_by_the_existential_deposit() -> None:
+    """DTAO 13.38."""
+    chain = DevChain()
+    fee = chain.send("bob", "neuron.burned_register", 1, account("miner")).fee
+    left = price(chain) * decay_factor(20) >> 32
+    poor = DevChain(dev_spec(balances=((account("poor"), Rao(left + 500)),)))
+    assert fee > 0
+    assert poor.attempt("poor", "neuron.burned_register", 1, account("miner")) == "NotEnoughBalanceToStake"
+    rich = DevChain(dev_spec(balances=((account("poor"), Rao(TAO // 10 + fee)),)))
+    assert rich.attempt("poor", "neuron.burned_register", 1, account("miner")) == "ok"
+    assert int(rich.state.read("accounts/free", 0)) == 500
+
+
+def test_registration_by_proof_of_work_ignores_the_work() -> None:
+    chain = DevChain()
+    args = (1, 0, 0, b"", account("miner"), account("bob"))
+    assert chain.attempt("alice", "neuron.register", *args) == "ok"
+    assert hotkey_owner(chain.state, account("miner")) == account("alice")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +95,7 @@ def test_registration_appends_a_neuron_and_burns_the_price() -> None:
         ("alice", "neuron.register_limit", (1, account("miner"), 1000), "RegistrationPriceLimitExceeded"),
         ("alice", "neuron.burned_register", (1, account("neuron-2")), "HotKeyAlreadyRegisteredInSubNet"),
         ("alice", "neuron.burned_register", (1, account("authority-0/hot")), "NonAssociatedColdKey"),
+        ("alice", "neuron.burned_register", (1, system_account(3)), "CannotUseSystemAccount"),
     ],
 )
 def test_registration_that_fails_a_check_reports_it(

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
 from yumad.consensus.profiles import TAO
+from yumad.consensus.rules.v1.block_start import start_block
+from yumad.consensus.rules.v1.dtao.units import MAX_SUPPLY
 from yumad.consensus.rules.v1.neurons import neuron_array
-from yumad.consensus.rules.v1.stakes import MAX_SUPPLY, hotkey_stake
-from yumad.consensus.rules.v1.subnet_epoch import epoch_inputs, run_due_epochs
+from yumad.consensus.rules.v1.stakes import hotkey_stake
+from yumad.consensus.rules.v1.subnet_epoch import epoch_inputs
 from yumad.consensus.rules.v1.weights import read_rows
 from yumad.consensus.rules.v1.yuma.mechanisms import run_mechanisms
 from yumad.consensus.types import Netuid, Rao
@@ -17,8 +18,10 @@ TARGETS = packed([0, 1, 2, 3])
 
 
 def judged_chain(**parameters: object) -> DevChain:
-    """A chain whose two validators have set weights, so that miners earn."""
-    chain = DevChain(dev_spec(subnets=(subnet({"bonds_penalty": 40_000, **parameters}),)))
+    """A chain whose two validators have set weights on two miners of bob, who is not the owner, so that they earn."""
+    base = subnet({"bonds_penalty": 40_000, **parameters})
+    miners = tuple(replace(neuron, coldkey=account("bob")) for neuron in base.neurons[2:])
+    chain = DevChain(dev_spec(subnets=(replace(base, neurons=base.neurons[:2] + miners),)))
     chain.block(
         chain.sign("neuron-0", "weights.set_weights", 1, TARGETS, packed([0, 1, 40, 60]), 0),
         chain.sign("neuron-1", "weights.set_weights", 1, TARGETS, packed([1, 0, 60, 60]), 0),
@@ -35,13 +38,11 @@ def test_epoch_in_a_block_equals_the_pure_epoch_on_the_same_columns(yuma3: bool,
     chain = judged_chain(yuma3_on=yuma3, liquid_alpha_on=liquid)
     for _ in range(3):
         chain.skip_to((chain.height // 10 + 1) * 10 - 1)
-        pending = int(chain.state.read("subnets/pending_emission", 1)) + TAO
-        expected = run_mechanisms(epoch_inputs(chain.state, 1, chain.height + 1), pending, None)
-        bonds = expected.mechanisms[0].bonds.to_lists()
+        inputs = epoch_inputs(chain.state, 1, chain.height + 1)
         outcome = chain.block()
-        assert outcome.epochs[0].emission == pending
+        expected = run_mechanisms(inputs, outcome.epochs[0].emission, None)
+        bonds = expected.mechanisms[0].bonds.to_lists()
         assert outcome.epochs[0].server_total == int(expected.server_emission.sum())
-        assert outcome.epochs[0].validator_total == int(expected.validator_emission.sum())
         for name, column in (
             ("emission", expected.emission),
             ("consensus", expected.consensus),
@@ -81,16 +82,17 @@ def test_miners_and_validators_are_paid_as_stake_and_the_token_is_conserved() ->
     epoch = chain.outcomes[-1].epochs[0]
     assert gained[2] > 0
     assert gained[3] > 0
-    assert sum(gained) == epoch.server_total + epoch.validator_total <= 10 * TAO
-    assert chain.state.read("subnets/pending_emission", 1) == 10 * TAO - sum(gained)
+    paid = sum(payment.amount for payment in epoch.record.payout.payments)  # type: ignore[attr-defined]
+    assert sum(gained) == paid
+    assert int(chain.state.read("subnets/pending_server", 1)) == 0
     check_conservation(chain)
 
 
-def test_subnet_without_neurons_keeps_its_emission() -> None:
+def test_subnet_without_neurons_runs_its_epochs_and_pays_the_owner_only() -> None:
     chain = DevChain(dev_spec(subnets=(subnet(neurons=0),)))
     chain.skip(25)
-    assert chain.state.read("subnets/pending_emission", 1) == 25 * TAO
     assert [epoch for _, epoch in epochs_of(chain)] == [1, 1]
+    assert hotkey_stake(chain.state, 1, account("neuron-0")) > 0  # the owner's cut
     check_conservation(chain)
 
 
@@ -119,9 +121,9 @@ def test_several_mechanisms_share_the_emission() -> None:
         args = (1, mechanism, TARGETS, packed([0, 0, 5, 9]), 0)
         chain.block(*(chain.sign(f"neuron-{n}", call, *args) for n in (0, 1)))
     chain.skip_to(9)
-    pending = int(chain.state.read("subnets/pending_emission", 1)) + TAO
-    expected = run_mechanisms(epoch_inputs(chain.state, 1, 10), pending, (16_384, 49_151))
+    inputs = epoch_inputs(chain.state, 1, 10)
     outcome = chain.block()
+    expected = run_mechanisms(inputs, outcome.epochs[0].emission, (16_384, 49_151))
     assert outcome.epochs[0].server_total == int(expected.server_emission.sum()) > 0
     for mechanism in (0, 1):
         stored = chain.state.array(f"sn/1/{mechanism}/incentive").tolist()
@@ -140,26 +142,17 @@ def test_epoch_undone_leaves_the_state_as_it_was() -> None:
     chain.skip_to(9)
     root = chain.state.root()
     mark = chain.state.begin()
-    summaries, _ = run_due_epochs(chain.state, 10)
+    summaries, _ = start_block(chain.state, chain.context())
     assert summaries
     assert chain.state.root() != root
     chain.state.rollback(mark)
     assert chain.state.root() == root
 
 
-def test_emission_stops_at_the_supply_of_the_token() -> None:
-    rich = (replace(subnet().neurons[0], stake=Rao(MAX_SUPPLY - 3 * TAO)), *subnet().neurons[1:3])
-    stake = sum(neuron.stake for neuron in rich)
+def test_emission_of_alpha_stops_at_its_supply() -> None:
+    """DTAO 1: alpha halves on its own schedule and ends at 21 million."""
+    rich = (replace(subnet().neurons[0], stake=Rao(MAX_SUPPLY - 1000 * TAO)),)
     chain = DevChain(dev_spec(subnets=(replace(subnet(), neurons=rich),)))
     chain.skip(9)
-    assert chain.state.read("subnets/alpha_issuance", 1) == stake
-    chain = DevChain(dev_spec(subnets=(replace(subnet(), neurons=rich[:1]),)))
-    chain.skip(9)
-    assert chain.state.read("subnets/pending_emission", 1) == 3 * TAO
-
-
-def test_emission_is_what_the_spec_says_per_block() -> None:
-    chain = DevChain(dev_spec(subnets=(replace(subnet(), emission_per_block=Rao(7)),)))
-    chain.skip(9)
-    assert chain.state.read("subnets/pending_emission", 1) == 63
-    assert isinstance(chain.state.array("subnets/emission_per_block"), np.ndarray)
+    assert chain.state.read("subnets/alpha_out_emission", 1) == 0
+    assert chain.state.read("subnets/pending_server", 1) == 0
