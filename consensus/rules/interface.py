@@ -7,7 +7,7 @@ depend on is in `BlockContext`. The working chain owns the marks that undo a blo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..authority import AuthoritySet
@@ -79,7 +79,7 @@ class EpochSummary:
     """Paid to miners."""
     validator_total: int
     """Paid to validators."""
-    record: object = None
+    record: object = field(default=None, compare=False)
     """The rules package's own record of the epoch, for explaining it; no part of any commitment."""
 
 

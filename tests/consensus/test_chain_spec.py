@@ -26,7 +26,7 @@ from yumad.consensus.ss58 import encode_address
 from yumad.consensus.types import AccountId, InvalidError, MalformedError, YumadError
 
 SMALL = (Path(__file__).parents[1] / "data" / "small_chain.toml").read_text()
-SMALL_HASH = "b916cfae0f97af7642365bf650ed3ce6f454f3c020e93ad86e9c00c90829617a"
+SMALL_HASH = "b29fac752571a37c2968d5211191494f7f6b3bbe86240515b09882ec7835d2a0"
 """Golden: a change of it is a change of every chain's identity."""
 
 

@@ -66,7 +66,6 @@ amount = 50_000_000_000
 netuid = 7
 owner_hotkey = "dev:authority-hot"
 owner_coldkey = "dev:authority"
-emission_per_block = 1_000_000_000
 neurons = [
   { hotkey = "dev:authority-hot", coldkey = "dev:authority", stake = 1_000_000_000_000, permit = true },
   { hotkey = "dev:miner", coldkey = "dev:bob", stake = 1_000_000_000 },

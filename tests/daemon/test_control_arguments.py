@@ -32,6 +32,17 @@ SAMPLES: dict[ArgumentKind, tuple[str, Any, Any]] = {
     ArgumentKind.U64_LIST: ("1, 2", [1, 2], [1, 2]),
     ArgumentKind.WEIGHT_LISTS: ("0,1/5,6;2/7", [[[0, 1], [5, 6]], [[2], [7]]], None),
     ArgumentKind.VALUES: ("7,20", [7, 20], [7, 20]),
+    ArgumentKind.CHILDREN: (f"7:{SS58}", [["7", SS58]], [[7, KEY]]),
+    ArgumentKind.OPTIONAL_RAO: ("none", None, None),
+    ArgumentKind.OPTIONAL_U16: ("3", 3, 3),
+    ArgumentKind.TEXTS: ("a name|", ["a name", ""], [b"a name", b""]),
+    ArgumentKind.WEIGHT_REVEALS: (
+        "0,1/5,6/9/2",
+        [[[0, 1], [5, 6], [9], 2]],
+        [[b"\x00\x00\x01\x00", b"\x05\x00\x06\x00", b"\x09\x00", 2]],
+    ),
+    ArgumentKind.HASHES: ("ab" * 32, ["ab" * 32], [b"\xab" * 32]),
+    ArgumentKind.FIELDS: ("1:6869", [[1, "6869"]], [[1, b"hi"]]),
     ArgumentKind.SIGNATURES: (f"{SS58}:{'ef' * 64}", [[SS58, "ef" * 64]], [[KEY, b"\xef" * 64]]),
 }
 

@@ -34,7 +34,7 @@ def test_build_writes_a_spec_that_show_reads_back(run, tmp_path):
     fields = json.loads(shown.stdout)
     assert fields["genesis_hash"] == json.loads(built.stdout)["genesis_hash"]
     assert read_spec_file(SMALL).genesis_hash.hex() == fields["genesis_hash"]
-    assert fields["issuance"] == "8010000000000"
+    assert fields["issuance"] == "9010000000000"
 
 
 def test_build_takes_authorities_from_records(run, tmp_path):
@@ -144,5 +144,5 @@ def test_import_of_the_real_network_prints_its_golden_hash(run, tmp_path, shared
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     fields = json.loads(result.stdout)
-    assert fields["genesis_hash"].startswith("eebd3e68eaf13de4")
+    assert fields["genesis_hash"].startswith("dc96efa73fac86a6")
     assert fields["subnets"] == [{"netuid": 15, "neurons": 256}]

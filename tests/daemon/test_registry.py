@@ -193,6 +193,7 @@ async def test_query_of_a_subnet_that_does_not_exist_keeps_the_rules_code(peer: 
 
 async def test_every_read_answers_under_its_own_name(peer: SmallPeer) -> None:
     samples = {ArgumentKind.ACCOUNT: ALICE, ArgumentKind.U16: 7, ArgumentKind.U8: 0, ArgumentKind.U64: 0}
+    samples |= {ArgumentKind.RAO: "1000000000"}
     for read in READS.values():
         values = [0 if a.name == "uid" else samples[a.kind] for a in read.arguments]
         assert (await ask(peer, read.name, values))["read"] == read.name

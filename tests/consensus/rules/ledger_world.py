@@ -1,4 +1,4 @@
-"""A small economy that lives at random: valid and invalid calls of the whole table, epochs, and checks after each block.
+"""A small economy that lives at random: calls of the whole table, good and bad, epochs, and checks after each block.
 
 Every block is executed by rules that check the whole ledger. A block with one call that fails is compared with the
 block without it: a failed call leaves nothing but its fee and nonce.
