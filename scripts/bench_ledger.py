@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""How fast the ledger is on a generated network of the real one's size: blocks, replay, memory, metagraph.
+
+    scripts/bench_ledger.py [--quick] [--profile] [--json]
+
+Rows, all of one run; ratios are to C, this machine's yardstick, measured in the same run:
+  block            an empty block without an epoch, state root included; about three subnets buy
+  block_all_buy    the same where all 128 subnets buy
+  scaling          the first row for 16, 64 and 128 subnets
+  replay           blocks with 20 transactions, a third of them weights, and epochs: executed again as sync does it
+  metagraph        `subnet metagraph` of 256 uids over a peer's control socket
+  memory           resident memory of a peer that runs the network
+
+--quick measures fewer blocks; --profile prints where the replay's time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from bench_epoch import load_yardstick
+from make_network import HOLDERS, Shape, holder_name, network_spec, validator_name, validators_of
+from swarm_run import enter_environment
+
+enter_environment("bench_ledger")
+
+import numpy as np  # noqa: E402
+from yumad.consensus.block import Body  # noqa: E402
+from yumad.consensus.chain_spec import ChainSpec, genesis_hash  # noqa: E402
+from yumad.consensus.dev_accounts import dev_authority, dev_keypair  # noqa: E402
+from yumad.consensus.rules.interface import BlockContext, BlockOutcome  # noqa: E402
+from yumad.consensus.rules.registry import rules_for  # noqa: E402
+from yumad.consensus.rules.v1.calls.call import pack_u16  # noqa: E402
+from yumad.consensus.rules.v1.calls.table import call_named  # noqa: E402
+from yumad.consensus.statement import VoteDomain  # noqa: E402
+from yumad.consensus.transaction import (  # noqa: E402
+    TransactionDomain,
+    encode_transaction,
+    fork_digest,
+    sign_transaction,
+)
+from yumad.consensus.types import ZERO_HASH, Era, Hash32, Height, Micros, Rao, Slot  # noqa: E402
+
+if TYPE_CHECKING:
+    from yumad.consensus.state.state import State
+
+REAL_SLOT = 12.0
+"""Seconds of a block on the real network: replay is measured against it."""
+
+TRANSACTIONS = 20
+WEIGHTS = 7
+TEMPO = 360
+
+
+class Chain:
+    """A chain in memory: builds blocks, or executes given ones, without votes."""
+
+    def __init__(self, spec: ChainSpec) -> None:
+        authority = dev_authority(1, spec.name, spec.salt)
+        stakes = [*spec.stakes, (authority.spec.hotkey, authority.spec.coldkey, Rao(10**12))]
+        self.spec = replace(spec, authorities=(authority.spec,), stakes=tuple(sorted(stakes)))
+        self.genesis = genesis_hash(self.spec)
+        self.rules = rules_for(1)
+        self.state: State = self.rules.build_genesis(self.spec)
+        self.authorities = self.rules.genesis_authorities(self.spec, self.genesis)
+        self.domain = TransactionDomain(self.genesis, fork_digest(self.genesis, 1, ZERO_HASH))
+        self.height = 0
+        self.parent = self.genesis
+        self._stagger()
+
+    def _stagger(self) -> None:
+        """Spread the epochs over the tempo, as subnets that were created one after another have them."""
+        count = self.state.rows("subnets/exists")
+        self.state.write("subnets/last_epoch_block", slice(0, count), 0)
+        for netuid in range(1, count):
+            self.state.write("subnets/blocks_since_last_step", netuid, 0)
+            due = netuid * TEMPO // count + 1
+            self.state.write("subnets/pending_epoch_at", netuid, due)
+
+    def context(self) -> BlockContext:
+        """Context of the next block."""
+        return BlockContext(
+            spec=self.spec,
+            genesis_hash=self.genesis,
+            domain=self.domain,
+            vote_domain=VoteDomain(self.genesis),
+            height=Height(self.height + 1),
+            era=Era(self.height // self.spec.era_blocks),
+            slot=Slot(self.height + 1),
+            parent_hash=self.parent,
+            proposer_index=0,
+            authorities=self.authorities,
+        )
+
+    def build(self, candidates: list[bytes]) -> tuple[Body, BlockOutcome]:
+        """Make and keep a block."""
+        selection = self.rules.select(self.state, self.context(), candidates)
+        self._advance(selection.outcome)
+        return selection.body, selection.outcome
+
+    def execute(self, body: Body, *, skip_signatures: bool) -> BlockOutcome:
+        """Execute a block in a scope of its own, with its root and what storage would write, as a peer does."""
+        mark = self.state.begin()
+        outcome = self.rules.apply_block(self.state, self.context(), body, skip_signatures)
+        self.state.root()
+        self.state.changes_since(mark)
+        self.state.commit(mark)
+        self._advance(outcome)
+        return outcome
+
+    def _advance(self, outcome: BlockOutcome) -> None:
+        self.height += 1
+        self.parent = Hash32(self.state.root())
+        if outcome.next_authorities is not None:
+            self.authorities = outcome.next_authorities
+
+
+class Traffic:
+    """Transactions of a network at work: weights of validators, transfers, purchases and sales of stake."""
+
+    def __init__(self, chain: Chain, seed: int) -> None:
+        self.chain = chain
+        self.rng = Random(seed)
+        self._validators = validators_of(chain.spec)
+        self.rng.shuffle(self._validators)
+        self._nonces: dict[str, int] = {}
+        self._next = 0
+
+    def block(self) -> list[bytes]:
+        """Candidates of one block."""
+        return [*(self._weights() for _ in range(WEIGHTS)), *(self._trade() for _ in range(TRANSACTIONS - WEIGHTS))]
+
+    def _weights(self) -> bytes:
+        netuid, uid, targets = self._validators[self._next % len(self._validators)]
+        self._next += 1
+        values = [self.rng.randrange(65_536) for _ in targets]
+        name = validator_name(netuid, uid)
+        return self._sign(name, "weights.set_weights", netuid, pack_u16(targets), pack_u16(values), 0)
+
+    def _trade(self) -> bytes:
+        name = holder_name(self.rng.randrange(HOLDERS))
+        netuid, uid, _ = self.rng.choice(self._validators)
+        hotkey = dev_keypair(validator_name(netuid, uid)).public_key
+        if self.rng.random() < 0.4:
+            receiver = dev_keypair(holder_name(self.rng.randrange(HOLDERS))).public_key
+            return self._sign(name, "balances.transfer_keep_alive", receiver, 10**6 + self.rng.randrange(10**6))
+        return self._sign(name, "stake.add_stake", hotkey, netuid, 10**8 + self.rng.randrange(10**7))
+
+    def _sign(self, name: str, call: str, *args: Any) -> bytes:
+        described = call_named(call)
+        assert described is not None, call
+        nonce = self._nonces.get(name, 0)
+        self._nonces[name] = nonce + 1
+        signed = sign_transaction(
+            self.chain.domain,
+            dev_keypair(name),
+            nonce=nonce,
+            valid_until=self.chain.height + 100,
+            call=described.number,
+            args=args,
+        )
+        return encode_transaction(signed)
+
+
+def empty_blocks(shape: Shape, blocks: int) -> dict[str, Any]:
+    """Milliseconds of blocks without transactions and without an epoch, roots included."""
+    chain = Chain(network_spec(shape))
+    for netuid in range(1, chain.state.rows("subnets/exists")):
+        chain.state.write("subnets/pending_epoch_at", netuid, 0)
+    chain.execute(Body(None, (), ()), skip_signatures=True)  # indexes are built at the first use
+    times, buyers = [], []
+    for _ in range(blocks):
+        started = time.perf_counter()
+        outcome = chain.execute(Body(None, (), ()), skip_signatures=True)
+        times.append((time.perf_counter() - started) * 1000)
+        buyers.append(int(np.count_nonzero(chain.state.array("subnets/excess_tao"))))
+        assert not outcome.epochs
+    return {"ms_min": min(times), "ms_median": statistics.median(times), "buyers": statistics.median(buyers)}
+
+
+def replay(shape: Shape, blocks: int, *, profile: bool) -> dict[str, Any]:
+    """Milliseconds of a block with transactions and epochs, executed again on a fresh state."""
+    maker = Chain(network_spec(shape))
+    traffic = Traffic(maker, shape.seed)
+    bodies, epochs, failed = [], 0, 0
+    for _ in range(blocks):
+        body, outcome = maker.build(traffic.block())
+        bodies.append(body)
+        epochs += len(outcome.epochs)
+        failed += sum(1 for transaction in outcome.transactions if transaction.code)
+    rows: dict[str, Any] = {
+        "blocks": blocks,
+        "epochs": epochs,
+        "transactions": sum(len(body.transactions) for body in bodies),
+        "failed_calls": failed,
+    }
+    for name, skip in (("final", True), ("with_signatures", False)):
+        chain = Chain(network_spec(shape))
+        profiler = cProfile.Profile() if profile and skip else None
+        started = time.perf_counter()
+        if profiler:
+            profiler.enable()
+        for body in bodies:
+            chain.execute(body, skip_signatures=skip)
+        if profiler:
+            profiler.disable()
+        milliseconds = (time.perf_counter() - started) * 1000 / blocks
+        assert chain.state.root() == maker.state.root()
+        rows[name] = {"ms_per_block": milliseconds, "times_real": REAL_SLOT * 1000 / milliseconds}
+        if profiler:
+            pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
+    return rows
+
+
+def running_peer(shape: Shape, requests: int) -> dict[str, Any]:
+    """Memory of a peer that makes blocks of the network, and times of `metagraph` over its control socket."""
+    from yumad.daemon.swarm import Swarm, SwarmPlan
+
+    spec = replace(network_spec(shape), slot_length=Micros(1_000_000))
+    with tempfile.TemporaryDirectory(prefix="yumad-ledger-") as folder:
+        swarm = Swarm(SwarmPlan(Path(folder), spec, 1, 0))
+        try:
+            swarm.make()
+            swarm.start()
+            peer = swarm.authorities[0]
+            deadline = time.monotonic() + 120
+            while not (swarm.poll(peer) and peer.status["finalised"] >= 5):
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"bench_ledger: the peer made no blocks\n{peer.last_lines()}")
+                time.sleep(0.2)
+            assert peer.client is not None and peer.process is not None
+            times = []
+            for request in range(requests):
+                started = time.perf_counter()
+                answer = peer.client.call("metagraph", netuid=1 + request % len(spec.subnets))["answer"]
+                times.append((time.perf_counter() - started) * 1000)
+            members = len(answer["members"])
+            resident = _resident(peer.process.pid)
+        finally:
+            swarm.stop()
+    times.sort()
+    return {
+        "metagraph": {
+            "uids": members,
+            "ms_p50": times[len(times) // 2],
+            "ms_p95": times[len(times) * 95 // 100],
+            "requests": requests,
+        },
+        "memory": {"rss_mb": resident / 1e6, "peak_mb": _peak / 1e6},
+    }
+
+
+_peak = 0.0
+
+
+def _resident(process: int) -> float:
+    """Resident bytes of a process now; its peak is noted beside."""
+    global _peak
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    _peak = int(fields["VmHWM"].split()[0]) * 1024
+    return int(fields["VmRSS"].split()[0]) * 1024
+
+
+def main() -> None:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--only", choices=("block", "replay", "peer"))
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    blocks = 15 if options.quick else 60
+    work = load_yardstick()
+    yardstick = min(work() for _ in range(15))
+    report: dict[str, Any] = {"calibrate_ms": yardstick}
+    if options.only in (None, "block"):
+        for name, shape in (("block", Shape()), ("block_all_buy", Shape(all_buy=True))):
+            row = empty_blocks(shape, blocks)
+            report[name] = row | {"ratio": row["ms_min"] / yardstick}
+        scaling = {}
+        for subnets in (16, 64, 128):
+            row = empty_blocks(Shape(subnets, subnets * 234), blocks)
+            scaling[str(subnets)] = {"ms_min": row["ms_min"], "ms_per_subnet": row["ms_min"] / subnets}
+        report["scaling"] = scaling
+    if options.only in (None, "replay"):
+        report["replay"] = replay(Shape(), 60 if options.quick else 360, profile=options.profile)
+    if options.only in (None, "peer"):
+        report |= running_peer(Shape(), 60 if options.quick else 200)
+    print(json.dumps(report, indent=None if options.json else 2))
+
+
+if __name__ == "__main__":
+    main()
