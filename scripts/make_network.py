@@ -3,9 +3,9 @@
 
     scripts/make_network.py FILE [--subnets 128] [--neurons 30000] [--seed 1] [--all-buy] [--json]
 
-Everything follows from the seed. Shapes: validators a subnet median 11, at most 64; tempo 360; every pool's weights have
-drifted, so that swaps take the power's series branch. Without --all-buy about three subnets are old enough for the chain
-to buy alpha in each block; with it all are. Validators and 64 holders have development keys and can sign.
+Everything follows from the seed. Shapes: validators a subnet median 11, at most 64; tempo 360; every pool's weights
+have drifted, so that swaps take the power's series branch. Without --all-buy about three subnets are old enough for the
+chain to buy alpha in each block; with it all are. Validators and 64 holders have development keys and can sign.
 """
 
 from __future__ import annotations

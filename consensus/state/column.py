@@ -103,9 +103,9 @@ class Column:
     """
 
     __slots__ = (
-        "_record",
-        "_row_bytes",
+                "_row_bytes",
         "buffer",
+        "committed",
         "dirty",
         "highest",
         "is_number",
@@ -128,7 +128,8 @@ class Column:
         self.is_number = not spec.row_shape
         limits = np.iinfo(np.dtype(spec.dtype))
         self.lowest, self.highest = int(limits.min), int(limits.max)
-        self._record: tuple[ColumnRecord, bytes] | None = None
+        self.committed: tuple[ColumnRecord, bytes] | None = None
+        """The record and its canonical bytes as last hashed; None since a change. A block touches few of hundreds."""
         self._make_views()
 
     def _make_views(self) -> None:
@@ -164,18 +165,18 @@ class Column:
         """Remember that bytes [start, end) changed."""
         for chunk in range(start // CHUNK_BYTES, (end - 1) // CHUNK_BYTES + 1):
             self.dirty[chunk] = None
-        self._record = None
+        self.committed = None
 
     def mark_number(self, row: int) -> None:
         """`mark_rows` for one row of a column of numbers, which never straddles chunks: the commonest write by far."""
         self.dirty[row * self._row_bytes // CHUNK_BYTES] = None
-        self._record = None
+        self.committed = None
 
     def mark_rows(self, rows: int | slice | NDArray[np.int64]) -> None:
         """Remember that `rows` changed (slices and index arrays are already checked and ascending)."""
         for chunk in self.chunks_of(rows):
             self.dirty[chunk] = None
-        self._record = None
+        self.committed = None
 
     def chunks_of(self, rows: int | slice | NDArray[np.int64]) -> range | list[int]:
         """Chunks that hold bytes of `rows`, ascending."""
@@ -202,20 +203,17 @@ class Column:
 
     def record(self) -> ColumnRecord:
         """The committed record, hashing what has changed since the last one."""
-        return self._committed()[0]
+        return self.commit()[0]
 
-    def record_bytes(self) -> bytes:
-        """Canonical bytes of `record()`, cached: a state has hundreds of columns and a block touches a few."""
-        return self._committed()[1]
-
-    def _committed(self) -> tuple[ColumnRecord, bytes]:
-        if self._record is None:
+    def commit(self) -> tuple[ColumnRecord, bytes]:
+        """The record and its canonical bytes, hashing what has changed since the last time."""
+        if self.committed is None:
             self.tree.update(self.buffer, self.byte_length, self.dirty)
             self.dirty.clear()
             spec = self.spec
             record = ColumnRecord(spec.name, spec.dtype, spec.row_shape, self.byte_length, self.tree.root())
-            self._record = (record, cbor.encode(record_to_value(record)))
-        return self._record
+            self.committed = (record, cbor.encode(record_to_value(record)))
+        return self.committed
 
     def copy(self) -> Column:
         """An independent copy with the same content and tree."""
@@ -224,6 +222,6 @@ class Column:
         twin.buffer = self.buffer.copy()
         twin.dirty = dict(self.dirty)
         twin.tree = self.tree.copy()
-        twin._record = self._record
+        twin.committed = self.committed
         twin._make_views()
         return twin

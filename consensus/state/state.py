@@ -180,12 +180,19 @@ class State:
 
     def write_wide(self, name: str, row: int, value: int, *, signed: bool = False) -> None:
         """Store `value` in the u64 limbs of `row`. Raises StateOverflowError if it does not fit their width."""
-        spec = self.spec(name)
+        self._check_writable()
+        column = self._columns.get(name) or self._column(name)
+        if not 0 <= row < column.rows:
+            raise InvalidError(f"column {name} has {column.rows} rows, row {row} was to be written")
+        spec = column.spec
         try:
             raw = value.to_bytes(spec.row_bytes, "little", signed=signed)
         except OverflowError:
             raise StateOverflowError(f"{value} does not fit column {name} ({spec.row_shape} limbs)") from None
-        self.write(name, row, np.frombuffer(raw, dtype="<u8"))
+        if self._scopes:
+            self._remember((column, row, column.view[row].copy()))
+        column.view[row] = np.frombuffer(raw, dtype="<u8")
+        column.mark_rows(row)
 
     def add(self, name: str, row: int, amount: int) -> int:
         """Add `amount` (may be negative) to a number; gives the new one. Raises StateOverflowError, never wraps."""
@@ -226,8 +233,8 @@ class State:
 
     def root(self) -> Hash32:
         """Hash over `[rules_version, [[name, dtype, shape, byte_length, column_root] sorted by name]]`."""
-        columns = self._columns
-        return state_root(self.rules_version, [columns[name].record_bytes() for name in self._names])
+        columns = map(self._columns.__getitem__, self._names)
+        return state_root(self.rules_version, [(column.committed or column.commit())[1] for column in columns])
 
     def chunk(self, name: str, number: int) -> bytes:
         """Chunk `number` of a column, zero-padded to CHUNK_BYTES. Raises InvalidError behind its end."""
