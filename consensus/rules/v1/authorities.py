@@ -101,6 +101,15 @@ def bonded_stake(state: State, hotkey: bytes, era: int, unbond_eras: int) -> int
     return int(state.read("authorities/bonded_stake", row)) if last_sat >= 0 and era <= last_sat + unbond_eras else 0
 
 
+def check_bond(state: State, ctx: BlockContext, hotkey: AccountId, netuid: int, alpha: int) -> None:
+    """Raise AuthorityBonded if taking `alpha` from a hotkey's stake would leave less root stake than it must keep."""
+    if netuid != ROOT:
+        return
+    left = hotkey_stake(state, ROOT, hotkey) - alpha
+    if left < bonded_stake(state, hotkey, ctx.era, ctx.spec.unbond_eras):
+        raise CallError(ErrorCode.AuthorityBonded)
+
+
 def bond_members(
     state: State, ctx: BlockContext, era: int, authorities: AuthoritySet, hotkeys: Sequence[bytes]
 ) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from ...types import AccountId
 from ..interface import BlockContext
-from .authorities import bonded_stake
+from .authorities import check_bond
 from .balances import free_balance
 from .dtao.pool import MAX_INPUT_RATIO, MAX_PRICE, MIN_PRICE, Side, Swap, SwapError
 from .dtao.stake_limits import least_stake
 from .errors import CallError, ErrorCode
 from .locks import unlocked_alpha
 from .markets import SWAP_ERRORS, read_pool, simulate
-from .stakes import ROOT, enough_precision, hotkey_owner, hotkey_stake, position
+from .stakes import enough_precision, hotkey_owner, position
 from .subnets import parameter, subnet_exists
 from .trading import MIN_STAKE
 
@@ -43,6 +43,18 @@ def trades(state: State, netuid: int) -> bool:
     return subnet_exists(state, netuid) and bool(parameter(state, netuid, "subtoken_enabled"))
 
 
+def check_order_size(state: State, netuid: int, side: Side, amount: int) -> None:
+    """A pool takes at most a thousand times its reserve. Raises InsufficientLiquidity.
+
+    A subnet that does not exist has no pool, and is refused by the checks behind this one.
+    """
+    if not subnet_exists(state, netuid):
+        return
+    pool = read_pool(state, netuid)
+    if pool.dynamic and amount > MAX_INPUT_RATIO * (pool.tao if side is Side.BUY else pool.alpha):
+        raise CallError(ErrorCode.InsufficientLiquidity)
+
+
 def order_limit(most: Callable[[], int]) -> int:
     """What a price limit lets through. Raises CallError named as the pool's refusal."""
     try:
@@ -62,18 +74,20 @@ def check_add(
     *,
     allow_partial: bool = False,
 ) -> None:
-    """The checks of add_stake and add_stake_limit; `most` is what the price limit lets through. Raises CallError."""
-    known = subnet_exists(state, netuid)
-    pool = read_pool(state, netuid) if known else None
-    if pool is not None and pool.dynamic and tao > MAX_INPUT_RATIO * pool.tao:
-        raise CallError(ErrorCode.InsufficientLiquidity)
-    if pool is None:
-        raise CallError(ErrorCode.SubnetNotExists)
+    """The checks of add_stake and add_stake_limit; `most` is what the price limit lets through. Raises CallError.
+
+    With `allow_partial` they are about the part that the limit lets through.
+    """
+    check_order_size(state, netuid, Side.BUY, tao)
+    require_subnet(state, netuid)
     if not trades(state, netuid):
         raise CallError(ErrorCode.SubtokenDisabled)
+    pool = read_pool(state, netuid)
+    if allow_partial:
+        tao = min(tao, most)
     if tao < least_stake(pool):
         raise CallError(ErrorCode.AmountTooLow)
-    if not allow_partial and tao > most:
+    if tao > most:
         raise CallError(ErrorCode.SlippageTooHigh)
     if free_balance(state, coldkey) < tao + ctx.spec.existential_deposit:
         raise CallError(ErrorCode.NotEnoughBalanceToStake)
@@ -100,11 +114,8 @@ def check_remove(
     allow_partial: bool = False,
 ) -> None:
     """The checks of remove_stake and remove_stake_limit behind the subtoken's. Raises CallError."""
-    pool = read_pool(state, netuid) if subnet_exists(state, netuid) else None
-    if pool is not None and pool.dynamic and alpha > MAX_INPUT_RATIO * pool.alpha:
-        raise CallError(ErrorCode.InsufficientLiquidity)
-    if pool is None:
-        raise CallError(ErrorCode.SubnetNotExists)
+    check_order_size(state, netuid, Side.SELL, alpha)
+    require_subnet(state, netuid)
     if alpha == 0:
         raise CallError(ErrorCode.AmountTooLow)
     held = position(state, netuid, hotkey, coldkey)
@@ -127,12 +138,3 @@ def simulated_sale(state: State, netuid: int, alpha: int) -> Swap:
         return simulate(read_pool(state, netuid), Side.SELL, alpha, MIN_PRICE)
     except SwapError as refused:
         raise CallError(ErrorCode.InsufficientLiquidity) from refused
-
-
-def check_bond(state: State, ctx: BlockContext, hotkey: AccountId, netuid: int, alpha: int) -> None:
-    """Root stake of an authority stays as long as it can be punished (DESIGN decision 7). Raises AuthorityBonded."""
-    if netuid != ROOT:
-        return
-    left = hotkey_stake(state, ROOT, hotkey) - alpha
-    if left < bonded_stake(state, hotkey, ctx.era, ctx.spec.unbond_eras):
-        raise CallError(ErrorCode.AuthorityBonded)

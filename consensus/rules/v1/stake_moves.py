@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 from ...types import AccountId
 from ..interface import BlockContext, Event
+from .authorities import check_bond
 from .balances import can_receive, credit, debit
 from .dtao.stake_limits import most_to_swap
 from .errors import CallError, ErrorCode
 from .events import EventKind, event
-from .locks import clean_up_lock, move_lock_for_transfer, unlocked_alpha
+from .locks import move_lock_for_transfer, unlocked_alpha
 from .markets import read_pool
 from .root_stake import adjust_root_claims
-from .stake_checks import check_bond, order_limit, require_hotkey, require_subnet, simulated_sale, trades
+from .stake_checks import order_limit, require_hotkey, require_subnet, simulated_sale, trades
 from .stake_values import alpha_value
 from .stakes import ROOT, decrease_position, enough_precision, increase_position, position
 from .subnets import parameter
-from .trading import MIN_STAKE, close_small_nomination, stake_into, unstake_from
+from .trading import MIN_STAKE, stake_into, unstake_from
 
 if TYPE_CHECKING:
     from ...state.state import State
@@ -51,8 +52,12 @@ def move_stake(
     *,
     limit: int | None = None,
     allow_partial: bool = False,
+    is_transfer: bool = False,
 ) -> Moved:
-    """Move up to `wanted` stake, checked in the spec's order; `limit` is in rao of target alpha. Raises CallError."""
+    """Move up to `wanted` stake, checked in the spec's order; `limit` is in rao of target alpha. Raises CallError.
+
+    `is_transfer` asks the subnets whether stake may change its coldkey.
+    """
     if origin == target:
         raise CallError(ErrorCode.SameNetuid)
     require_subnet(state, origin.netuid)
@@ -61,28 +66,24 @@ def move_stake(
         raise CallError(ErrorCode.SubtokenDisabled)
     require_hotkey(state, origin.hotkey)
     require_hotkey(state, target.hotkey)
-    if origin.coldkey != target.coldkey and not all(
-        parameter(state, place.netuid, "transfer_toggle") for place in (origin, target)
-    ):
-        raise CallError(ErrorCode.TransferDisallowed)
     alpha = min(wanted, position(state, origin.netuid, origin.hotkey, origin.coldkey))
-    if alpha == 0:
-        raise CallError(ErrorCode.NotEnoughStakeToWithdraw)
-    if origin.hotkey != target.hotkey or origin.netuid != target.netuid:
+    across = origin.netuid != target.netuid
+    if across:
+        if simulated_sale(state, origin.netuid, alpha).paid_out <= MIN_STAKE:
+            raise CallError(ErrorCode.AmountTooLow)
+        if limit is not None:
+            pools = read_pool(state, origin.netuid), read_pool(state, target.netuid)
+            most = order_limit(lambda: most_to_swap(*pools, limit))
+            if not allow_partial and alpha > most:
+                raise CallError(ErrorCode.SlippageTooHigh)
+            alpha = min(alpha, most)
+        if unlocked_alpha(state, origin.netuid, origin.coldkey, ctx.height) < alpha:
+            raise CallError(ErrorCode.StakeUnavailable)
+    if is_transfer and not all(parameter(state, place.netuid, "transfer_toggle") for place in (origin, target)):
+        raise CallError(ErrorCode.TransferDisallowed)
+    if across or origin.hotkey != target.hotkey:
         check_bond(state, ctx, origin.hotkey, origin.netuid, alpha)
-    if origin.netuid == target.netuid:
-        return _within(state, ctx, origin, target, alpha)
-    if simulated_sale(state, origin.netuid, alpha).paid_out <= MIN_STAKE:
-        raise CallError(ErrorCode.AmountTooLow)
-    if limit is not None:
-        pools = read_pool(state, origin.netuid), read_pool(state, target.netuid)
-        most = order_limit(lambda: most_to_swap(*pools, limit))
-        if not allow_partial and alpha > most:
-            raise CallError(ErrorCode.SlippageTooHigh)
-        alpha = min(alpha, most)
-    if unlocked_alpha(state, origin.netuid, origin.coldkey, ctx.height) < alpha:
-        raise CallError(ErrorCode.StakeUnavailable)
-    return _across(state, ctx, origin, target, alpha)
+    return (_across if across else _within)(state, ctx, origin, target, alpha)
 
 
 def _within(state: State, ctx: BlockContext, origin: Place, target: Place, alpha: int) -> Moved:
@@ -99,7 +100,6 @@ def _within(state: State, ctx: BlockContext, origin: Place, target: Place, alpha
     tao = alpha_value(state, netuid, alpha)
     if tao < MIN_STAKE:
         raise CallError(ErrorCode.AmountTooLow)
-    clean_up_lock(state, netuid, origin.coldkey, ctx.height)
     return Moved(
         tao,
         [
@@ -116,7 +116,6 @@ def _across(state: State, ctx: BlockContext, origin: Place, target: Place, alpha
         state, ctx, origin.hotkey, origin.coldkey, origin.coldkey, origin.netuid, alpha, drop_fees=from_root
     )
     events = [sold.event]
-    events += close_small_nomination(state, ctx, origin.hotkey, origin.coldkey, origin.netuid)
     if origin.coldkey != target.coldkey and sold.tao:
         debit(state, origin.coldkey, sold.tao)
         if not can_receive(state, target.coldkey, sold.tao, ctx.spec.existential_deposit):

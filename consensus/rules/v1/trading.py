@@ -12,6 +12,7 @@ from ...fixed_point import U64F64, UQ64
 from ...types import AccountId
 from ..interface import BlockContext, Event
 from .author import author_coldkey, pay_author
+from .authorities import check_bond
 from .balances import can_receive, credit, debit, free_balance
 from .dtao.pool import MAX_PRICE, MIN_PRICE
 from .errors import CallError, ErrorCode
@@ -145,12 +146,19 @@ def least_nomination(factor: int) -> int:
 def close_small_nomination(
     state: State, ctx: BlockContext, hotkey: AccountId, coldkey: AccountId, netuid: int
 ) -> list[Event]:
-    """Close what is left of a nomination if it is too small; the owner's own stake may be of any size."""
+    """Close what is left of a nomination if it is too small; the owner's own stake may be of any size.
+
+    So may the part of an authority's root stake that is bonded.
+    """
     least = least_nomination(global_parameter(state, "nominator_min_required_stake"))
     if not least or coldkey == hotkey_owner(state, hotkey):
         return []
     held = position(state, netuid, hotkey, coldkey)
     if not 0 < held < UQ64.to_u64(UQ64.div_or_zero(UQ64.from_int(least), spot(state, netuid))):
+        return []
+    try:
+        check_bond(state, ctx, hotkey, netuid, held)
+    except CallError:
         return []
     mark = state.begin()
     events: list[Event] = []

@@ -27,7 +27,7 @@ from ..subnets import (
     store_mechanism_split,
 )
 from ..timelocked import remove_timelocked
-from ..trading import sweep_small_nominations
+from ..trading import least_nomination, sweep_small_nominations
 from ..trimming import trim_neurons
 from ..weight_commits import mechanism_index, remove_commits
 
@@ -80,9 +80,10 @@ def global_parameter_order(entry: Hyperparameter) -> Apply:
     def apply(state: State, ctx: BlockContext, netuid: int, values: tuple[Any, ...]) -> list[Event]:
         value = values[0]
         _require(entry.minimum <= value <= entry.maximum)
-        raised = value > global_parameter(state, entry.name)
+        before = global_parameter(state, entry.name)
         state.write(f"global/{entry.name}", 0, value)
-        if entry.name == "nominator_min_required_stake" and raised:
+        # The new factor against the old minimum in rao, as the original compares them (DTAO 6.5).
+        if entry.name == "nominator_min_required_stake" and value > least_nomination(before):
             return sweep_small_nominations(state, ctx)
         return []
 

@@ -9,7 +9,7 @@ from ...interface import BlockContext, Event
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
 from ..records import NO_SUBNET, RecordTag, delete_record, put_record
-from ..root_stake import ClaimType, claim_root_dividends
+from ..root_stake import ClaimType, claim_root_dividends, note_root_holder
 from ..schema_tables import COLDKEYS
 from .call import Argument, ArgumentKind, Arguments, Call, Signer, pack_u16
 
@@ -24,6 +24,7 @@ def _claim_root(state: State, ctx: BlockContext, signer: AccountId, args: Argume
     chosen = sorted(dict.fromkeys(args[0]))
     if not 1 <= len(chosen) <= MAX_CLAIMED_SUBNETS:
         raise CallError(ErrorCode.InvalidSubnetNumber)
+    note_root_holder(state, signer)  # root stake that arrived by a transfer is not in the list yet (DTAO 13.15)
     return claim_root_dividends(state, signer, chosen)
 
 
@@ -32,6 +33,7 @@ def _set_root_claim_type(state: State, ctx: BlockContext, signer: AccountId, arg
     kept = sorted(dict.fromkeys(subnets))
     if number > ClaimType.KEEP_SUBNETS or bool(kept) != (number == ClaimType.KEEP_SUBNETS):
         raise CallError(ErrorCode.InvalidSubnetNumber)
+    note_root_holder(state, signer)
     state.write("coldkeys/claim_type", state.key_table(COLDKEYS).open(signer), number)
     if kept:
         put_record(state, RecordTag.CLAIM_SUBNETS, NO_SUBNET, signer, pack_u16(kept))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from ....types import AccountId
 from ...interface import BlockContext, Event
 from ..children import drop_pending_children
-from ..dtao.pool import limit_price
+from ..dtao.pool import Side, limit_price
 from ..dtao.stake_limits import most_to_add, most_to_remove
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
 from ..markets import is_system_account, read_pool
-from ..stake_checks import check_add, check_remove, order_limit, require_subnet, trades
+from ..stake_checks import check_add, check_order_size, check_remove, order_limit, require_subnet, trades
 from ..stake_values import total_stake_value
 from ..stakes import ROOT, associate_hotkey, hotkey_owner, position, positions_of_coldkey
 from ..subnets import global_parameter
@@ -33,7 +33,6 @@ TRADE_WEIGHT: Final = 900
 def add_stake(state: State, ctx: BlockContext, signer: AccountId, hotkey: AccountId, netuid: int, tao: int) -> Traded:
     """`add_stake` with its checks. Raises CallError."""
     check_add(state, ctx, signer, hotkey, netuid, tao)
-    _note_delegate(state, signer, hotkey)
     return stake_into(state, ctx, hotkey, signer, netuid, tao)
 
 
@@ -49,17 +48,13 @@ def add_stake_limit(
     allow_partial: bool,
 ) -> Traded:
     """`add_stake_limit` with its checks; what the limit stops stays out. Raises CallError."""
+    check_order_size(state, netuid, Side.BUY, tao)
     require_subnet(state, netuid)
     most = order_limit(lambda: most_to_add(read_pool(state, netuid), limit))
     check_add(state, ctx, signer, hotkey, netuid, tao, most, allow_partial=allow_partial)
-    _note_delegate(state, signer, hotkey)
-    return stake_into(state, ctx, hotkey, signer, netuid, min(tao, most), limit_price(limit))
-
-
-def _note_delegate(state: State, signer: AccountId, hotkey: AccountId) -> None:
-    """Whoever is staked on by others is a delegate with its present take."""
     if hotkey_owner(state, hotkey) != signer:
         become_delegate(state, hotkey)
+    return stake_into(state, ctx, hotkey, signer, netuid, min(tao, most), limit_price(limit))
 
 
 def _add_stake(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
@@ -97,6 +92,7 @@ def _remove_limit(
     *,
     allow_partial: bool,
 ) -> list[Event]:
+    check_order_size(state, netuid, Side.SELL, alpha)
     require_subnet(state, netuid)
     most = order_limit(lambda: most_to_remove(read_pool(state, netuid), limit))
     check_remove(state, ctx, signer, hotkey, netuid, alpha, most, allow_partial=allow_partial)
@@ -132,34 +128,36 @@ def _remove_stake_full_limit(state: State, ctx: BlockContext, signer: AccountId,
 
 def _unstake_where_possible(
     state: State, ctx: BlockContext, signer: AccountId, hotkey: AccountId, *, with_root: bool
-) -> list[Traded]:
-    """Every position behind a hotkey that passes the checks of remove_stake, by netuid; the others stay."""
-    done: list[Traded] = []
+) -> tuple[int, list[Event]]:
+    """Sell every position behind a hotkey that passes the checks of remove_stake, by netuid; the others stay.
+
+    Gives the rao they brought. Raises CallError when one that passed them cannot be sold after all.
+    """
+    proceeds, events = 0, list[Event]()
     for netuid, held_behind, alpha in positions_of_coldkey(state, signer):
         if held_behind != hotkey or not trades(state, netuid) or (netuid == ROOT and not with_root):
             continue
-        mark = state.begin()
         try:
             check_remove(state, ctx, signer, hotkey, netuid, alpha)
-            done.append(unstake_from(state, ctx, hotkey, signer, signer, netuid, alpha))
         except CallError:
-            state.rollback(mark)
-        else:
-            state.commit(mark)
-    return done
+            continue
+        done = unstake_from(state, ctx, hotkey, signer, signer, netuid, alpha)
+        proceeds += done.tao
+        events += [done.event, *close_small_nomination(state, ctx, hotkey, signer, netuid)]
+    return proceeds, events
 
 
 def _unstake_all(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
-    return [done.event for done in _unstake_where_possible(state, ctx, signer, args[0], with_root=True)]
+    _, events = _unstake_where_possible(state, ctx, signer, args[0], with_root=True)
+    return events
 
 
 def _unstake_all_alpha(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
     hotkey = args[0]
-    done = _unstake_where_possible(state, ctx, signer, hotkey, with_root=False)
-    proceeds = sum(sold.tao for sold in done)
+    proceeds, events = _unstake_where_possible(state, ctx, signer, hotkey, with_root=False)
     if not proceeds:
         raise CallError(ErrorCode.AmountTooLow)
-    return [*(sold.event for sold in done), stake_into(state, ctx, hotkey, signer, ROOT, proceeds).event]
+    return [*events, stake_into(state, ctx, hotkey, signer, ROOT, proceeds).event]
 
 
 def _try_associate(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:

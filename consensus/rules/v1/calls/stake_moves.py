@@ -10,7 +10,7 @@ from ....types import AccountId
 from ...interface import BlockContext, Event
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
-from ..locks import clean_up_lock, unlocked_alpha
+from ..locks import unlocked_alpha
 from ..neurons import uid_of
 from ..schema_tables import AUTO_STAKES
 from ..stake_checks import require_hotkey, require_subnet, trades
@@ -34,7 +34,7 @@ def _move_stake(state: State, ctx: BlockContext, signer: AccountId, args: Argume
 def _transfer_stake(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
     receiver, hotkey, origin_netuid, target_netuid, alpha = args
     origin, target = Place(signer, hotkey, origin_netuid), Place(receiver, hotkey, target_netuid)
-    moved = move_stake(state, ctx, origin, target, alpha)
+    moved = move_stake(state, ctx, origin, target, alpha, is_transfer=True)
     done = event(EventKind.StakeTransferred, signer, receiver, hotkey, origin_netuid, target_netuid, moved.tao)
     return [*moved.events, done]
 
@@ -93,7 +93,6 @@ def _destroy(
         state.add("subnets/alpha_out", netuid, -amount)
     else:
         state.add("subnets/alpha_burned", netuid, amount)
-    clean_up_lock(state, netuid, signer, ctx.height)
     return amount
 
 
