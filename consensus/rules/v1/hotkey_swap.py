@@ -9,7 +9,7 @@ import numpy as np
 from ...state.key_table import Part
 from ...types import AccountId
 from .children import pending_children
-from .lock_totals import rename_totals
+from .lock_totals import NO_HOTKEY, OWNER, rename_totals
 from .locks import stored_lock, write_lock
 from .neurons import neuron_row, uid_of
 from .records import RecordTag, delete_record, get_record, put_record, record_accounts
@@ -111,12 +111,24 @@ def _move_neuron(state: State, netuid: int, old: AccountId, new: AccountId) -> N
 
 
 def _move_edges(state: State, netuid: int, old: AccountId, new: AccountId) -> None:
-    """Child and parent edges; one between the two keys would lead from the new key to itself and is dropped."""
+    """Child and parent edges; one between the two keys would lead from the new key to itself and is dropped.
+
+    Children of the old key take the place of those the new key had: together they might be too many, or be given more
+    than all. A child that is also a parent of the new key afterwards is dropped.
+    """
     table = state.key_table(CHILDKEYS)
+    if table.matching(OF_PARENT, stake_key(netuid, old)):
+        for key in table.matching(OF_PARENT, stake_key(netuid, new)):
+            if key[34:] != old:
+                table.release(key)
     for key in table.matching(OF_PARENT, stake_key(netuid, old)):
         _rename_edge(state, key, position_key(netuid, new, key[34:]), drop=key[34:] == new)
     for key in table.matching(OF_CHILD, stake_key(netuid, old)):
         _rename_edge(state, key, position_key(netuid, key[2:34], new), drop=key[2:34] == new)
+    parents = [key[2:34] for key in table.matching(OF_CHILD, stake_key(netuid, new))]
+    for key in table.matching(OF_PARENT, stake_key(netuid, new)):
+        if key[34:] in parents:
+            table.release(key)
 
 
 def _rename_edge(state: State, key: bytes, renamed: bytes, *, drop: bool) -> None:
@@ -155,6 +167,8 @@ def _move_links(state: State, netuid: int, old: AccountId, new: AccountId, heigh
         if held is not None and held.hotkey == old:
             write_lock(state, netuid, key[2:], type(held)(new, held.lock, held.perpetual))
     rename_totals(state, netuid, (0, old), (0, new), height)
+    if owner_hotkey(state, netuid) == new:  # what was locked on the new key counts for the owner from now on
+        rename_totals(state, netuid, (0, new), (OWNER, NO_HOTKEY), height)
 
 
 def _move_stake(state: State, netuid: int, old: AccountId, new: AccountId) -> None:

@@ -193,10 +193,16 @@ def move_lock_for_transfer(
 
 
 def lock_owner_cut(state: State, netuid: int, amount: int, height: int) -> None:
-    """Lock an owner's cut that was just paid, unless the owner's lock is bound to another hotkey (DTAO 4.5)."""
-    coldkey, hotkey = owner(state, netuid), owner_hotkey(state, netuid)
-    held = stored_lock(state, netuid, coldkey)
-    if amount and (held is None or held.hotkey == hotkey):
+    """Lock an owner's cut that was just paid (DTAO 4.5): where the owner's lock is bound, else on the owner's hotkey.
+
+    As with `lock_stake` nothing is locked that the owner does not hold; the cut is then merely paid.
+    """
+    if amount == 0:
+        return
+    coldkey = owner(state, netuid)
+    held = roll_lock(state, netuid, coldkey, height)
+    hotkey, locked = (owner_hotkey(state, netuid), 0) if held is None else (held.hotkey, held.lock.mass)
+    if coldkey_alpha(state, netuid, coldkey) >= locked + amount:
         add_lock(state, netuid, coldkey, hotkey, amount, height)
 
 

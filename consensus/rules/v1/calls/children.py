@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ....types import AccountId
 from ...interface import BlockContext, Event
-from ..children import MAX_CHILDREN, check_children, least_childkey_take, set_children
+from ..children import MAX_CHILDREN, check_children, childkey_take, least_childkey_take, set_children
 from ..dtao.distribution import Relation
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
@@ -39,8 +39,9 @@ def _set_childkey_take(state: State, ctx: BlockContext, signer: AccountId, args:
         raise CallError(ErrorCode.SubnetNotExists)
     if not least_childkey_take(state, netuid) <= take <= global_parameter(state, "max_childkey_take"):
         raise CallError(ErrorCode.InvalidChildkeyTake)
+    is_increase = take > childkey_take(state, netuid, hotkey)
     row = state.key_table(HOTKEY_SUBNETS).open(stake_key(netuid, hotkey))
-    if take > state.read("hotkey_subnets/childkey_take", row):
+    if is_increase:
         last = int(state.read("hotkey_subnets/childkey_take_changed_at", row))
         if last and ctx.height - last < global_parameter(state, "tx_childkey_take_rate_limit"):
             raise CallError(ErrorCode.TxChildkeyTakeRateLimitExceeded)
