@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ... import cbor
+from ...state.key_table import Part
 from ...types import U64_MAX, AccountId
 from ..interface import BlockContext, Event
 from .dtao.distribution import Relation
@@ -39,34 +40,38 @@ Relations: TypeAlias = "dict[AccountId, list[Relation]]"
 
 def children_of(state: State, netuid: int, hotkey: bytes) -> list[Relation]:
     """A hotkey's children with the share that each works with, in account order."""
-    keys = state.key_table(CHILDKEYS).matching(OF_PARENT, stake_key(netuid, hotkey))
-    return [Relation(_proportion(state, key), AccountId(key[34:])) for key in keys]
+    edges = _edges(state, OF_PARENT, stake_key(netuid, hotkey))
+    return [Relation(proportion, child) for _, child, proportion in edges]
 
 
 def parents_of(state: State, netuid: int, hotkey: bytes) -> list[Relation]:
     """A hotkey's parents with the share of theirs that it works with, in account order."""
-    keys = state.key_table(CHILDKEYS).matching(OF_CHILD, stake_key(netuid, hotkey))
-    return [Relation(_proportion(state, key), AccountId(key[2:34])) for key in keys]
+    edges = _edges(state, OF_CHILD, stake_key(netuid, hotkey))
+    return [Relation(proportion, parent) for parent, _, proportion in edges]
 
 
 def relations_of_subnet(state: State, netuid: int) -> tuple[Relations, Relations]:
     """(parents by child, children by parent) of a whole subnet, for an epoch."""
     parents: Relations = {}
     children: Relations = {}
-    table = state.key_table(CHILDKEYS)
-    if not len(table):
-        return parents, children
-    for key in table.matching(OF_NETUID, netuid.to_bytes(2, "big")):
-        part, parent, child = _proportion(state, key), AccountId(key[2:34]), AccountId(key[34:])
-        parents.setdefault(child, []).append(Relation(part, parent))
-        children.setdefault(parent, []).append(Relation(part, child))
+    for parent, child, proportion in _edges(state, OF_NETUID, netuid.to_bytes(2, "big")):
+        parents.setdefault(child, []).append(Relation(proportion, parent))
+        children.setdefault(parent, []).append(Relation(proportion, child))
     return parents, children
 
 
-def _proportion(state: State, key: bytes) -> int:
-    row = state.key_table(CHILDKEYS).find(key)
-    assert row is not None
-    return int(state.read("childkeys/proportion", row))
+def _edges(state: State, part: Part, value: bytes) -> list[tuple[AccountId, AccountId, int]]:
+    """(parent, child, proportion) of the edges whose key has `value` in `part`, in key order."""
+    table = state.key_table(CHILDKEYS)
+    if not len(table):
+        return []
+    proportions = state.array("childkeys/proportion")
+    edges = []
+    for key in table.matching(part, value):
+        row = table.find(key)
+        assert row is not None
+        edges.append((AccountId(key[2:34]), AccountId(key[34:]), proportions.item(row)))
+    return edges
 
 
 def childkey_take(state: State, netuid: int, hotkey: bytes) -> int:
@@ -144,8 +149,9 @@ def packed_children(children: Sequence[Relation]) -> bytes:
 
 
 def _consistent(state: State, netuid: int, hotkey: bytes, children: Sequence[Relation]) -> bool:
-    parents = [relation.hotkey for relation in parents_of(state, netuid, hotkey)]
-    return not any(relation.hotkey in parents for relation in children)
+    """Whether no child is a parent of the hotkey; looked up by edge, since a popular hotkey has many parents."""
+    table = state.key_table(CHILDKEYS)
+    return all(table.find(position_key(netuid, relation.hotkey, hotkey)) is None for relation in children)
 
 
 def _apply(state: State, netuid: int, hotkey: bytes, children: Sequence[Relation]) -> list[Event]:

@@ -11,7 +11,7 @@ from ...state.key_table import Part
 from ...types import AccountId, Hash32
 from .balances import credit, debit, free_balance
 from .errors import CallError, ErrorCode
-from .locks import is_perpetual, remove_lock, stored_lock, write_lock
+from .locks import is_perpetual, remove_lock, roll_lock, stored_lock, write_lock
 from .records import NO_SUBNET, RecordTag, delete_record, get_record, put_record
 from .schema_tables import (
     AUTO_STAKES,
@@ -75,14 +75,14 @@ def clear_announcement(state: State, coldkey: bytes) -> None:
         state.write(f"coldkeys/{name}", row, 0)
 
 
-def check_target(state: State, old: AccountId, new: AccountId) -> None:
-    """Whether a key may take over an estate. Raises CallError."""
+def check_target(state: State, old: AccountId, new: AccountId, height: int) -> None:
+    """Whether a key may take over an estate; locks of it that have become dust are swept away. Raises CallError."""
     if new == old or state.key_table(POSITIONS).matching(OF_COLDKEY, bytes(new)):
         raise CallError(ErrorCode.ColdKeyAlreadyAssociated)
     if hotkey_owner(state, new) is not None:
         raise CallError(ErrorCode.NewColdKeyIsHotkey)
     for key in state.key_table(LOCKS).matching(OF_ACCOUNT, bytes(new)):
-        if stored_lock(state, int.from_bytes(key[:2], "big"), new) is not None:
+        if roll_lock(state, int.from_bytes(key[:2], "big"), new, height) is not None:
             raise CallError(ErrorCode.ActiveLockExists)
 
 

@@ -17,7 +17,7 @@ from yumad.consensus.rules.v1.children import (
     relations_of_subnet,
 )
 from yumad.consensus.rules.v1.dtao.distribution import Relation
-from yumad.consensus.rules.v1.stakes import position
+from yumad.consensus.rules.v1.stakes import position, position_key
 from yumad.consensus.types import U64_MAX
 
 N0, N1, N2, N3 = (account(f"neuron-{n}") for n in range(4))
@@ -191,6 +191,16 @@ def test_relations_of_a_subnet_name_each_edge_from_both_ends(chain: DevChain) ->
         assert parents.get(hotkey, []) == parents_of(chain.state, 1, hotkey)
         assert children.get(hotkey, []) == children_of(chain.state, 1, hotkey)
     assert relations_of_subnet(chain.state, 2) == ({}, {})
+
+
+def test_popular_child_is_found_with_all_its_parents_and_may_have_children_itself(chain: DevChain) -> None:
+    table = chain.state.key_table("childkeys")
+    for number in range(50):
+        row = table.open(position_key(1, account(f"parent-{number}"), N1))
+        chain.state.write("childkeys/proportion", row, number + 1)
+    assert sorted(relation.proportion for relation in parents_of(chain.state, 1, N1)) == list(range(1, 51))
+    assert set_children(chain, N1, (HALF, account("parent-7"))) == "ChildParentInconsistency"
+    assert set_children(chain, N1, (HALF, N2)) == "ok"
 
 
 def test_dropped_sets_do_not_take_effect(chain: DevChain) -> None:

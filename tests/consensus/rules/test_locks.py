@@ -7,9 +7,12 @@ import pytest
 from dev_chain import DevChain, account, check_conservation, event_names
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.calls.locks import CALLS
+from yumad.consensus.rules.v1.coldkey_swap import check_target
 from yumad.consensus.rules.v1.dtao.conviction import Lock
+from yumad.consensus.rules.v1.errors import CallError
 from yumad.consensus.rules.v1.lock_totals import read_total, rolled_total, total_key, totals_of_subnet
 from yumad.consensus.rules.v1.locks import (
+    add_lock,
     current_lock,
     is_perpetual,
     lock_owner_cut,
@@ -366,6 +369,15 @@ def test_locks_on_the_key_that_becomes_the_owners_count_for_the_owner(chain: Dev
     bob, carol = (current_lock(chain.state, 1, person, chain.height) for person in (BOB, CAROL))
     assert bob is not None and carol is not None
     assert abs(mass - bob.lock.mass - carol.lock.mass) <= 4  # aggregate and locks floor by themselves
+
+
+def test_estate_goes_to_a_key_whose_lock_is_dust_but_not_to_one_that_is_bound(chain: DevChain) -> None:
+    target = account("dave")
+    add_lock(chain.state, 1, target, N2, 200, chain.height)
+    with pytest.raises(CallError, match="ActiveLockExists"):
+        check_target(chain.state, BOB, target, chain.height)
+    check_target(chain.state, BOB, target, chain.height + 8 * RATE)
+    assert totals_of_subnet(chain.state, 1) == []
 
 
 UNREACHABLE: dict[tuple[str, str], str] = {

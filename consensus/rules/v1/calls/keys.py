@@ -158,7 +158,7 @@ def _swap_coldkey(state: State, ctx: BlockContext, signer: AccountId, args: Argu
         raise CallError(ErrorCode.AnnouncedColdkeyHashDoesNotMatch)
     if ctx.height < at + global_parameter(state, "coldkey_swap_announcement_delay"):
         raise CallError(ErrorCode.ColdkeySwapTooEarly)
-    check_target(state, signer, new)
+    check_target(state, signer, new, ctx.height)
     move_estate(state, signer, new)
     return [event(EventKind.ColdkeySwapped, signer, new)]
 
