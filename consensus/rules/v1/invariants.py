@@ -19,10 +19,22 @@ from .dtao.root_claims import owed
 from .dtao.safe_float import ZERO, SafeFloat
 from .dtao.share_pool import SharePool, holding
 from .dtao.units import DYNAMIC, MAX_SUPPLY, PERQUINTILL_ONE, Alpha
+from .lock_totals import OWNER
 from .schema import NEURON_STRIDE
-from .schema_tables import CHILDKEYS, COLDKEYS, HOTKEYS, POSITIONS, ROOT_CLAIMED, ROOT_INDEX, ROOT_RATES, STAKES
+from .schema_tables import (
+    CHILDKEYS,
+    COLDKEYS,
+    HOTKEYS,
+    LOCK_TOTALS,
+    LOCKS,
+    POSITIONS,
+    ROOT_CLAIMED,
+    ROOT_INDEX,
+    ROOT_RATES,
+    STAKES,
+)
 from .stakes import ROOT, position_key
-from .subnets import global_parameter, netuids
+from .subnets import global_parameter, netuids, owner_hotkey
 
 if TYPE_CHECKING:
     from ...state.state import State
@@ -174,6 +186,21 @@ def _childkeys(state: State, spec: ChainSpec) -> Iterator[str]:
             yield f"{key.hex()} gives {sum(proportions)} parts of 2^64-1 to {len(proportions)} children"
 
 
+def _locks(state: State, spec: ChainSpec) -> Iterator[str]:
+    """A lock is bound to a known hotkey, and every lock on the owner's hotkey counts in the owner's aggregates.
+
+    Masses of locks and aggregates are not compared: rolling one lock dates the whole aggregate (DTAO 13.31).
+    """
+    hotkeys = state.key_table(HOTKEYS)
+    for key, row in state.key_table(LOCKS).items():
+        hotkey = state.read("locks/hotkey", row).tobytes()
+        if state.read("locks/mass", row) and hotkeys.find(hotkey) is None:
+            yield f"the lock {key.hex()} is bound to {hotkey.hex()}, which is unknown"
+    for key, _ in state.key_table(LOCK_TOTALS).items():
+        if not key[2] & OWNER and key[3:] == owner_hotkey(state, int.from_bytes(key[:2], "big")):
+            yield f"locks on the owner's hotkey are in the aggregate {key.hex()}"
+
+
 _CHECKS: Final[tuple[Callable[[State, ChainSpec], Iterator[str]], ...]] = (
     _issuance,
     _reserves,
@@ -182,6 +209,7 @@ _CHECKS: Final[tuple[Callable[[State, ChainSpec], Iterator[str]], ...]] = (
     _root_index,
     _neurons,
     _childkeys,
+    _locks,
 )
 
 

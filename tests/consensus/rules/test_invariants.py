@@ -109,6 +109,15 @@ def _more_than_everything_given(state: State) -> None:
         state.write("childkeys/proportion", row, (1 << 64) - 1)
 
 
+def _lock_on_a_stranger(state: State) -> None:
+    row = state.key_table("locks").open(stake_key(1, account("bob")))
+    state.write("locks/mass", row, 1)
+
+
+def _owners_locks_apart(state: State) -> None:
+    state.key_table("lock_totals").open(b"\x00\x01\x00" + HOTKEY)
+
+
 PLANTED: list[tuple[Callable[[State], None], str]] = [
     (_more_free, "is not free"),
     (_more_minted, "is not minted"),
@@ -131,6 +140,8 @@ PLANTED: list[tuple[Callable[[State], None], str]] = [
     (_hotkey_twice, "a hotkey twice"),
     (_own_child, "its own child"),
     (_more_than_everything_given, "parts of 2^64-1"),
+    (_lock_on_a_stranger, "which is unknown"),
+    (_owners_locks_apart, "in the aggregate"),
 ]
 
 
