@@ -123,8 +123,8 @@ def check_children(
         raise CallError(ErrorCode.ProportionOverflow)
     if not _consistent(state, netuid, hotkey, children):
         raise CallError(ErrorCode.ChildParentInconsistency)
-    is_owner = hotkey == owner_hotkey(state, netuid)
-    if children and not is_owner and total_stake_value(state, hotkey) < global_parameter(state, "stake_threshold"):
+    threshold = global_parameter(state, "stake_threshold") if hotkey != owner_hotkey(state, netuid) else 0
+    if children and threshold and total_stake_value(state, hotkey) < threshold:
         raise CallError(ErrorCode.NotEnoughStakeToSetChildkeys)
 
 
