@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ....state.state import State
 
 TRADE_WEIGHT: Final = 900
-"""Microseconds: a simulated and a real swap in the series branch of the power, shares, locks, claims."""
+"""Microseconds: simulated and real swaps in the series branch of the power, shares, locks, claims, their chunks."""
 
 
 # --- adding -----------------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ CALLS: Final = (
         name="stake.unstake_all",
         signer=Signer.COLDKEY,
         arguments=(_HOTKEY,),
-        weight=20 * TRADE_WEIGHT,
+        weight=28 * TRADE_WEIGHT,  # 128 positions of 200 us
         execute=_unstake_all,
         doc="Sell every position behind a hotkey that can be sold.",
     ),
@@ -238,7 +238,7 @@ CALLS: Final = (
         name="stake.unstake_all_alpha",
         signer=Signer.COLDKEY,
         arguments=(_HOTKEY,),
-        weight=20 * TRADE_WEIGHT,
+        weight=28 * TRADE_WEIGHT,  # 128 positions of 200 us
         execute=_unstake_all_alpha,
         doc="Sell every position behind a hotkey on subnets and stake the TAO on root.",
     ),
