@@ -45,38 +45,12 @@ class CallCommand:
 _HOTKEY: Final = ("hotkey", "Hotkey, SS58 or dev:NAME.", NO_DEFAULT)
 _NETUID: Final = ("netuid", "Number of the subnet.", NO_DEFAULT)
 _AMOUNT: Final = ("amount", "Amount, such as 1.5 or 1500rao.", NO_DEFAULT)
-_FROM: Final = ("origin_netuid", "Subnet it leaves.", NO_DEFAULT)
-_TO: Final = ("destination_netuid", "Subnet it goes to.", NO_DEFAULT)
 _TAKE: Final = ("take", "Share of dividends in parts of 65535.", NO_DEFAULT)
 
 COMMANDS: Final[dict[str, tuple[str, tuple[CallCommand, ...]]]] = {
     "stake": (
         "",
         (
-            CallCommand(
-                "move",
-                "stake.move_stake",
-                "Move stake to another hotkey, on the same or another subnet.",
-                (
-                    ("origin_hotkey", "Hotkey it leaves.", NO_DEFAULT),
-                    ("destination_hotkey", "Hotkey it goes to.", NO_DEFAULT),
-                    _FROM,
-                    _TO,
-                    _AMOUNT,
-                ),
-            ),
-            CallCommand(
-                "swap",
-                "stake.swap_stake",
-                "Exchange stake of one subnet for stake of another behind the same hotkey.",
-                (_HOTKEY, _FROM, _TO, _AMOUNT),
-            ),
-            CallCommand(
-                "transfer",
-                "stake.transfer_stake",
-                "Give stake to another coldkey.",
-                (("destination_coldkey", "Who gets it.", NO_DEFAULT), _HOTKEY, _FROM, _TO, _AMOUNT),
-            ),
             CallCommand("remove-all", "stake.unstake_all", "Sell every position behind a hotkey.", (_HOTKEY,)),
             CallCommand("burn", "stake.burn_alpha", "Give alpha up for good.", (_HOTKEY, _AMOUNT, _NETUID)),
             CallCommand("recycle", "stake.recycle_alpha", "Give alpha back.", (_HOTKEY, _AMOUNT, _NETUID)),

@@ -1,11 +1,12 @@
-"""`yumad stake add|remove|list`: buying and selling stake with the quote shown first, and what one holds.
+"""`yumad stake add|remove|move|swap|transfer|list`: orders with the quote shown first, and what one holds.
 
 A quote is the finalised state's; the chain may move before the order is in a block. `--tolerance` turns the order into
-one with a price limit, `--limit-price` names it.
+one with a price limit, `--limit-price` names it. Moves and transfers have no form with a limit on the chain.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -31,15 +32,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALPHA: Final = "α"
+TAO: Final = "τ"
+
+_REMEDIES: Final = {
+    "AmountTooLow": "it is worth too little: try a larger amount",
+    "ReservesTooLow": "the pool is almost empty: wait until the subnet has emission, or choose another",
+}
+"""What to do about an order that a pool refuses; else a smaller one may pass."""
 
 HotkeySs58Option = Annotated[str, typer.Option("--hotkey-ss58", help="Hotkey the stake stands behind.")]
 NetuidOption = Annotated[int, typer.Option("--netuid", help="Subnet, 0 for root.", min=0, max=65535)]
+FromOption = Annotated[int, typer.Option("--origin-netuid", help="Subnet it leaves, 0 for root.", min=0, max=65535)]
+ToOption = Annotated[int, typer.Option("--destination-netuid", help="Subnet it goes to, 0 for root.", min=0, max=65535)]
 AmountOption = Annotated[str, typer.Option("--amount", help="Amount, such as 1.5 or 1500rao.")]
 LimitOption = Annotated[str, typer.Option("--limit-price", help="Worst price in TAO for one alpha.")]
 ToleranceOption = Annotated[
     str, typer.Option("--tolerance", help="How far the price may be from the quote, such as 0.5 %: 0.005.")
 ]
+RatioOption = Annotated[
+    str, typer.Option("--limit-price", help="Least stake of the destination for one of the origin, such as 0.9.")
+]
 PartialOption = Annotated[bool, typer.Option("--partial", help="Take what the limit lets through.")]
+
+_TOLERANCE: Final = re.compile(r"[0-9]{0,3}(\.[0-9]{1,20})?")
+"""No exponents: `1e999999999` would be a number of a billion digits."""
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +63,9 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Buy, sell and move stake.", no_args_is_help=True, rich_markup_mode=None)
     group.command("add")(add)
     group.command("remove")(remove)
+    group.command("move")(move)
+    group.command("swap")(swap)
+    group.command("transfer")(transfer)
     group.command("list")(list_stakes)
     app.add_typer(group, name="stake")
 
@@ -101,6 +120,88 @@ def remove(
           wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
 
 
+def move(
+    origin_hotkey: Annotated[str, typer.Option("--origin-hotkey", help="Hotkey it leaves.")],
+    destination_hotkey: Annotated[str, typer.Option("--destination-hotkey", help="Hotkey it goes to.")],
+    origin_netuid: FromOption,
+    destination_netuid: ToOption,
+    amount: AmountOption,
+    wallet: WalletOption = "",
+    hotkey: HotkeyOption = "",
+    dev: DevOption = "",
+    wait: WaitOption = None,
+    wallets: WalletsOption = DEFAULT_WALLETS,
+    password_file: PasswordFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Move stake to another hotkey, on the same or another subnet."""
+    with reporting(as_json):
+        _swap_quote(home, origin_netuid, destination_netuid, amount, as_json)
+    texts = {"origin_hotkey": origin_hotkey, "destination_hotkey": destination_hotkey}
+    texts |= _way(origin_netuid, destination_netuid, amount)
+    _send("stake.move_stake", texts, None, False, wallet=wallet, hotkey=hotkey, dev=dev, wait=wait,
+          wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
+
+
+def swap(
+    hotkey_ss58: HotkeySs58Option,
+    origin_netuid: FromOption,
+    destination_netuid: ToOption,
+    amount: AmountOption,
+    limit_price: RatioOption = "",
+    tolerance: ToleranceOption = "",
+    allow_partial: PartialOption = False,
+    wallet: WalletOption = "",
+    hotkey: HotkeyOption = "",
+    dev: DevOption = "",
+    wait: WaitOption = None,
+    wallets: WalletsOption = DEFAULT_WALLETS,
+    password_file: PasswordFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Exchange stake of one subnet for stake of another behind the same hotkey."""
+    with reporting(as_json):
+        quote = _swap_quote(home, origin_netuid, destination_netuid, amount, as_json)
+        limit = _limit(quote, limit_price, tolerance, up=False)
+    texts = {"hotkey": hotkey_ss58} | _way(origin_netuid, destination_netuid, amount)
+    _send("stake.swap_stake", texts, limit, allow_partial, wallet=wallet, hotkey=hotkey, dev=dev, wait=wait,
+          wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
+
+
+def transfer(
+    destination_coldkey: Annotated[str, typer.Option("--destination-coldkey", help="Who gets it.")],
+    hotkey_ss58: HotkeySs58Option,
+    origin_netuid: FromOption,
+    destination_netuid: ToOption,
+    amount: AmountOption,
+    wallet: WalletOption = "",
+    hotkey: HotkeyOption = "",
+    dev: DevOption = "",
+    wait: WaitOption = None,
+    wallets: WalletsOption = DEFAULT_WALLETS,
+    password_file: PasswordFileOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Give stake to another coldkey, on the same or another subnet."""
+    with reporting(as_json):
+        _swap_quote(home, origin_netuid, destination_netuid, amount, as_json)
+    texts = {"destination_coldkey": destination_coldkey, "hotkey": hotkey_ss58}
+    texts |= _way(origin_netuid, destination_netuid, amount)
+    _send("stake.transfer_stake", texts, None, False, wallet=wallet, hotkey=hotkey, dev=dev, wait=wait,
+          wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
+
+
+def _way(origin_netuid: int, destination_netuid: int, amount: str) -> dict[str, str]:
+    return {
+        "origin_netuid": str(origin_netuid),
+        "destination_netuid": str(destination_netuid),
+        "amount": amount,
+    }
+
+
 def _send(name: str, texts: dict[str, str], limit: int | None, allow_partial: bool, **signed: Any) -> None:
     """The plain call, or the one with a price limit."""
     if limit is None:
@@ -111,7 +212,27 @@ def _send(name: str, texts: dict[str, str], limit: int | None, allow_partial: bo
 
 
 def _quote(home: Path, read: str, netuid: int, amount: str, quiet: bool) -> dict[str, Any]:
-    """The quote, shown to whoever watches. Raises CommandError when the pool refuses the order."""
+    """The quote of a purchase or sale, shown to whoever watches. Raises CommandError when the pool refuses it."""
+    quote = _asked(home, read, f"the pool of subnet {netuid}", amount, netuid=netuid)
+    if not quiet:
+        alpha = ALPHA if netuid else TAO
+        paid, bought = (TAO, alpha) if read == "quote_buy" else (alpha, TAO)
+        _show(quote, f"{short_amount(int(quote['price_rao']))} for one {alpha}", paid, bought)
+    return quote
+
+
+def _swap_quote(home: Path, origin: int, destination: int, amount: str, quiet: bool) -> dict[str, Any]:
+    """The same for stake that goes from one subnet to another, or stays on one."""
+    pools = f"the pools of subnets {origin} and {destination}"
+    quote = _asked(home, "quote_swap", pools, amount, origin_netuid=origin, destination_netuid=destination)
+    if not quiet and origin != destination:
+        paid, bought = (ALPHA if netuid else TAO for netuid in (origin, destination))
+        price = f"{short_amount(int(quote['price_rao']), bought)} of subnet {destination} for one of {origin}"
+        _show(quote, price, paid, bought)
+    return quote
+
+
+def _asked(home: Path, read: str, pools: str, amount: str, **where: int) -> dict[str, Any]:
     from ..arguments import parse_rao
 
     try:
@@ -119,18 +240,19 @@ def _quote(home: Path, read: str, netuid: int, amount: str, quiet: bool) -> dict
     except ValueError as error:
         raise usage_error(f"--amount is {amount!r}: {error}", remedy="write an amount such as 1.5 or 1500rao") from None
     with open_client(home) as client:
-        quote: dict[str, Any] = client.call(read, netuid=netuid, amount=str(units))["answer"]
+        quote: dict[str, Any] = client.call(read, **where, amount=str(units))["answer"]
     if quote["refused"]:
         raise CommandError(
-            quote["refused"], f"the pool of subnet {netuid} refuses {amount}", remedy="try a smaller amount"
+            quote["refused"],
+            f"{pools} would not take {amount}: {quote['refused']}",
+            remedy=_REMEDIES.get(quote["refused"], "try a smaller amount"),
         )
-    if not quiet:
-        bought = ALPHA if read == "quote_buy" else "τ"
-        paid = "τ" if read == "quote_buy" else ALPHA
-        price, out = short_amount(int(quote["price_rao"])), short_amount(int(quote["out"]), bought)
-        fee, slippage = short_amount(int(quote["fee"]), paid), quote["slippage_ppm"] / 10_000
-        print(f"price {price} for one {ALPHA}; expected {out}, fee {fee}, slippage {slippage:.3f} %")
     return quote
+
+
+def _show(quote: dict[str, Any], price: str, paid: str, bought: str) -> None:
+    out, fee = short_amount(int(quote["out"]), bought), short_amount(int(quote["fee"]), paid)
+    print(f"price {price}; expected {out}, fee {fee}, slippage {quote['slippage_ppm'] / 10_000:.3f} %")
 
 
 def _limit(quote: dict[str, Any], limit_price: str, tolerance: str, *, up: bool) -> int | None:
@@ -146,8 +268,10 @@ def _limit(quote: dict[str, Any], limit_price: str, tolerance: str, *, up: bool)
             return parse_rao(limit_price)
         if not tolerance:
             return None
+        if not _TOLERANCE.fullmatch(tolerance):
+            raise ValueError(tolerance)
         share = Fraction(tolerance)
-    except (ValueError, ZeroDivisionError):
+    except ValueError:
         raise usage_error(
             f"{limit_price or tolerance!r} is no number", remedy="write a price such as 0.25, or a tolerance as 0.005"
         ) from None

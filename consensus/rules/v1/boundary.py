@@ -59,14 +59,14 @@ def _punish(state: State, ctx: BlockContext) -> list[Event]:
         state.write("authorities/jailed_until", row, until)
         events.append(event(EventKind.AuthorityJailed, hotkey, until))
         bonded = int(state.read("authorities/bonded_stake", row))
-        cut = _cut_root_stake(state, hotkey, bonded * ctx.spec.slash_ppm // MILLION)
+        cut = cut_root_stake(state, hotkey, bonded * ctx.spec.slash_ppm // MILLION)
         if cut:
             state.write("authorities/bonded_stake", row, bonded - cut)
             events.append(event(EventKind.AuthoritySlashed, hotkey, cut))
     return events
 
 
-def _cut_root_stake(state: State, hotkey: bytes, amount: int) -> int:
+def cut_root_stake(state: State, hotkey: bytes, amount: int) -> int:
     """Burn up to `amount` of a hotkey's root stake, from all its holders in proportion; gives what was burned."""
     cuts = shares_of_cut(positions_of_hotkey(state, ROOT, hotkey), amount)
     for coldkey, part in cuts:

@@ -12,6 +12,7 @@ from .dtao.emission import block_emission, halving_threshold
 from .era_sets import era_hotkeys
 from .hyperparameters import GLOBAL
 from .read import Answer, Read
+from .reads_quotes import QUOTE_READS
 from .reads_stake import STAKE_READS
 from .reads_subnets import SUBNET_READS
 from .root_index import root_holders
@@ -76,7 +77,7 @@ _OF_CHAIN: Final = (
     Read("era_members", (Argument("era", ArgumentKind.U64, "era"),), era_members, "hotkeys of an era's authority set"),
 )
 
-READS: Final[dict[str, Read]] = {read.name: read for read in (*_OF_CHAIN, *STAKE_READS, *SUBNET_READS)}
+READS: Final[dict[str, Read]] = {read.name: read for read in (*_OF_CHAIN, *STAKE_READS, *QUOTE_READS, *SUBNET_READS)}
 """Every read by name."""
 
 __all__ = ["READS", "Answer", "Read"]

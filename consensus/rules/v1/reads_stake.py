@@ -9,11 +9,11 @@ from .balances import current_height, free_balance
 from .children import childkey_take, children_of, parents_of, pending_children
 from .coldkey_swap import announced_swap
 from .commitments import commitment_of
-from .dtao.pool import MAX_PRICE, MIN_PRICE, Side, SwapError
+from .dtao.pool import MIN_PRICE, Side, SwapError
 from .identities import identity_of
 from .locks import current_lock, takes_locked_alpha, unlocked_alpha
-from .markets import read_pool, simulate, spot
-from .read import ACCOUNT, AMOUNT, COLDKEY, HOTKEY, NETUID, Read, price_in_rao, require_subnet
+from .markets import read_pool, simulate
+from .read import ACCOUNT, COLDKEY, HOTKEY, NETUID, Read, require_subnet
 from .records import RecordTag
 from .root_stake import ClaimType, keeps_dividends, owed_dividend, root_rates
 from .schema_tables import AUTO_STAKES, COLDKEYS
@@ -199,29 +199,6 @@ def commitment(state: State, account: AccountId, netuid: int) -> dict[str, Any] 
     return commitment_of(state, netuid, account)
 
 
-def quote_buy(state: State, netuid: int, amount: int) -> dict[str, Any]:
-    """What buying stake for so much TAO would do."""
-    return _quote(state, netuid, Side.BUY, amount)
-
-
-def quote_sell(state: State, netuid: int, amount: int) -> dict[str, Any]:
-    """What selling so much stake would do."""
-    return _quote(state, netuid, Side.SELL, amount)
-
-
-def _quote(state: State, netuid: int, side: Side, amount: int) -> dict[str, Any]:
-    require_subnet(state, netuid, root=True)
-    price = spot(state, netuid)
-    found: dict[str, Any] = {"netuid": netuid, "price_rao": price_in_rao(price), "refused": None}
-    try:
-        done = simulate(read_pool(state, netuid), side, amount, MAX_PRICE if side is Side.BUY else MIN_PRICE)
-    except SwapError as refused:
-        return found | {"out": 0, "fee": 0, "paid_in": 0, "slippage_ppm": 0, "refused": refused.reason.value}
-    fair = (done.paid_in << 64) // price if side is Side.BUY and price else done.paid_in * price >> 64
-    slippage = max(fair - done.paid_out, 0) * 10**6 // fair if fair else 0
-    return found | {"out": done.paid_out, "fee": done.fee, "paid_in": done.paid_in, "slippage_ppm": slippage}
-
-
 STAKE_READS: Final = (
     Read("account", (ACCOUNT,), account, "balance, nonce, hotkeys, stakes and identity of one account"),
     Read("balance", (ACCOUNT,), balance, "free rao of one account"),
@@ -236,6 +213,4 @@ STAKE_READS: Final = (
     Read("auto_stake", (COLDKEY, NETUID), auto_stake, "where a coldkey's mining income goes"),
     Read("axon", (HOTKEY, NETUID), axon, "which peer serves a hotkey"),
     Read("commitment", (ACCOUNT, NETUID), commitment, "what a neuron published"),
-    Read("quote_buy", (NETUID, AMOUNT), quote_buy, "what buying stake would give, in alpha"),
-    Read("quote_sell", (NETUID, AMOUNT), quote_sell, "what selling stake would give, in TAO"),
 )

@@ -6,7 +6,9 @@ import pytest
 from dev_chain import AUTHORITIES, DevChain, account, check_conservation, dev_spec, packed, subnet
 from yumad.consensus.chain_spec import WeightsSpec
 from yumad.consensus.profiles import DEV, TAO
+from yumad.consensus.rules.v1.calls.table import call_named
 from yumad.consensus.rules.v1.reads import READS
+from yumad.consensus.rules.v1.stakes import position
 from yumad.consensus.state.state import State
 from yumad.consensus.types import InvalidError, Rao
 
@@ -96,6 +98,29 @@ def test_account_read_shows_both_sides_of_a_key() -> None:
     alice = ask(chain, "account", account("alice"))
     assert sorted(alice["hotkeys"]) == sorted(account(f"neuron-{n}") for n in range(4))  # type: ignore[index]
     assert ask(chain, "account", account("neuron-1"))["owner"] == account("alice")  # type: ignore[index]
+
+
+def test_quote_of_a_swap_is_what_the_swap_does_to_the_unit() -> None:
+    chain = DevChain()
+    hotkey = account("neuron-1")
+    chain.send("bob", "stake.add_stake", hotkey, 0, 10 * TAO)
+    call = call_named("stake.swap_stake")
+    assert call is not None
+    for origin, destination, amount in ((0, 1, 3 * TAO), (1, 0, TAO)):
+        quote = ask(chain, "quote_swap", origin, destination, amount)
+        held = position(chain.state, destination, hotkey, account("bob"))
+        call.execute(chain.state, chain.context(), account("bob"), (hotkey, origin, destination, amount))
+        assert position(chain.state, destination, hotkey, account("bob")) - held == quote["out"] > 0  # type: ignore[index]
+        assert quote["fee"] > 0  # type: ignore[index]
+
+
+def test_quote_within_one_subnet_needs_no_pool() -> None:
+    quote = ask(DevChain(), "quote_swap", 1, 1, 5)
+    assert (quote["out"], quote["fee"], quote["refused"]) == (5, 0, None)  # type: ignore[index]
+
+
+def test_quote_of_a_swap_too_small_for_the_call_names_its_error() -> None:
+    assert ask(DevChain(), "quote_swap", 0, 1, 2_000_000)["refused"] == "AmountTooLow"  # type: ignore[index]
 
 
 def test_authorities_read_lists_every_registered_one() -> None:
