@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,3 +212,8 @@ async def test_registry_describes_itself_and_every_call(peer: SmallPeer) -> None
     calls = {call["name"]: call for call in await ask(peer, "calls")}
     assert calls["weights.set_weights"]["free"]
     assert [a["name"] for a in calls["stake.add_stake"]["arguments"]] == ["hotkey", "netuid", "amount"]
+
+
+def test_every_read_stands_in_the_control_document() -> None:
+    text = (Path(__file__).parents[2] / "docs/control.md").read_text(encoding="utf-8")
+    assert [name for name in READS if f"`{name}`" not in text] == []
