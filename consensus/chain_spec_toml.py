@@ -83,7 +83,11 @@ def load_chain_spec_toml(text: str, *, check: bool = True, settings: Mapping[str
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise MalformedError(f"chain spec is not TOML: {error}") from None
-    document.update(settings or {})
+    return chain_spec_from_document({**document, **(settings or {})}, check=check)
+
+
+def chain_spec_from_document(document: Mapping[str, Any], *, check: bool = True) -> ChainSpec:
+    """The spec that a parsed document describes, as `load_chain_spec_toml`."""
     refuse_unknown_keys(document, _TOP, where="chain spec")
     profile = profile_named(_text(document, "profile", "chain spec"))
     chain = override(profile.chain, _table(document, "chain", "chain spec"), where="chain")
@@ -313,4 +317,11 @@ def _account(document: Mapping[str, Any], key: str, where: str) -> AccountId:
     return parse_account(_text(document, key, where), what=f"{where}: {key}")
 
 
-__all__ = ["authority_from_table", "first_moving_price", "load_chain_spec_toml", "pack_u16", "parse_account"]
+__all__ = [
+    "authority_from_table",
+    "chain_spec_from_document",
+    "first_moving_price",
+    "load_chain_spec_toml",
+    "pack_u16",
+    "parse_account",
+]

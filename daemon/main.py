@@ -26,6 +26,7 @@ FAMILIES: Final = (
     "settings",
     "verify",
     "explain",
+    "simulate",
     "research",
 )
 """Modules of `daemon/commands`, in the order of the help text; each has `register(app)`."""

@@ -103,7 +103,7 @@ class Column:
     """
 
     __slots__ = (
-                "_row_bytes",
+        "_row_bytes",
         "buffer",
         "committed",
         "dirty",

@@ -50,7 +50,17 @@ def bonds_since(last_step: int, block: int, tempo: int) -> int:
 
 def previous_bonds(case: EpochInput, voters: NDArray[np.int64]) -> NDArray[np.int64]:
     """Stored bonds as u16 values, shape (n, k), without the targets registered since the last epoch."""
-    units = stored_matrix(case.bonds, None, voters)
+    return _without_newcomers(case, stored_matrix(case.bonds, None, voters))
+
+
+def previous_shares(case: EpochInput, voters: NDArray[np.int64]) -> Q32Array:
+    """Yuma3 bonds of the last epoch as fractions, shape (n, k): the stored ones, or those carried in full precision."""
+    if case.carried_bonds is not None:
+        return _without_newcomers(case, stored_matrix(case.carried_bonds, None, voters))
+    return proportion_from_u16(previous_bonds(case, voters))
+
+
+def _without_newcomers(case: EpochInput, units: NDArray[np.int64]) -> NDArray[np.int64]:
     since = bonds_since(case.last_step, case.block, case.tempo)
     fresh = (case.registration >= np.uint64(since)).nonzero()[0]
     if fresh.size:
@@ -79,18 +89,17 @@ def yuma2_bonds(
 def yuma3_bonds(
     case: EpochInput,
     bond_weights: WeightMatrix,
-    stored: NDArray[np.int64],
+    old: Q32Array,
     voters: NDArray[np.int64],
     consensus: Q32Array,
     stake: Q32Array,
     incentive: Q32Array,
 ) -> BondResult:
     """Bonds as absolute fractions, dividends weighted by the voters' active stake A."""
-    old = proportion_from_u16(stored)
     parameters = case.parameters
     keys: EntryKeys | None = None
     if parameters.liquid_alpha and bool(consensus.any()):
-        bounds = LiquidBounds.from_parameters(parameters)
+        bounds = LiquidBounds.of(case)
         bonds = liquid_bonds(bond_weights, old, _bond_keys(case, voters), consensus, bounds)
         if bond_weights.keys is not None:
             keys = bond_weights.keys[at_keys(bonds, bond_weights.keys) > 0]

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activity import active_stake, active_uids, current_permits, next_permits
-from .bonds import previous_bonds, stored_bonds, yuma2_bonds, yuma3_bonds
+from .bonds import previous_bonds, previous_shares, stored_bonds, yuma2_bonds, yuma3_bonds
 from .emission import COMBINED, SERVER, VALIDATOR, emission_shares, rao
 from .inputs import EpochInput, check_epoch_input
 from .median import consensus_weights
@@ -41,10 +41,11 @@ def run_epoch(case: EpochInput, *, trace: bool = False) -> EpochOutput:
     incentive = normalize(ranked.sum(axis=1))  # 3.9
     bond_weights = weights_for_bonds(weights, clipped, parameters.bonds_penalty)  # 3.10
 
-    old_bonds = previous_bonds(case, voters)  # 3.11
-    if parameters.yuma3:
-        result = yuma3_bonds(case, bond_weights, old_bonds, voters, consensus, voter_stake, incentive)
+    if parameters.yuma3:  # 3.11
+        old_shares = previous_shares(case, voters)
+        result = yuma3_bonds(case, bond_weights, old_shares, voters, consensus, voter_stake, incentive)
     else:
+        old_bonds = previous_bonds(case, voters)
         staked = ranked if bond_weights is clipped else multiply(voter_stake, bond_weights.values)
         result = yuma2_bonds(staked, old_bonds, incentive, parameters.bonds_moving_average)
     dividends = by_uid(result.dividends, voters, count)

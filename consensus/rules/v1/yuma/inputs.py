@@ -103,6 +103,12 @@ class EpochInput:
     commit_block: NDArray[np.uint64] | None = None
     """Oldest live commit of each uid (YUMA 3.5.1), u64 MAX for none; None when commit-reveal is off."""
 
+    carried_bonds: SparseRows | None = None
+    """For studies only: Yuma3 bonds of the last epoch as raw Q32, ordered as `bonds`, instead of the stored u16."""
+
+    liquid_rates: tuple[int, int] | None = None
+    """For studies only: bounds of the liquid rate as raw Q32, instead of the u16 `alpha_low` and `alpha_high`."""
+
     @property
     def count(self) -> int:
         """Number of uids, n."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....fixed_point import E_BITS, EXPONENT_LIMIT, SERIES_LAST_TERM, sigmoid_slope, u16_to_proportion
-from .inputs import EpochParameters
+from .inputs import EpochInput
 from .q32_arrays import ONE, Q32Array, multiply, reciprocal
 from .weights import EntryKeys, WeightMatrix
 
@@ -40,13 +40,12 @@ class LiquidBounds:
     """Factor on the distance from a half: steepness / -100."""
 
     @classmethod
-    def from_parameters(cls, parameters: EpochParameters) -> "LiquidBounds":
-        """Bounds from the stored u16 and i16 parameters."""
-        return cls(
-            low=u16_to_proportion(parameters.alpha_low),
-            high=u16_to_proportion(parameters.alpha_high),
-            slope=sigmoid_slope(parameters.alpha_sigmoid_steepness),
-        )
+    def of(cls, case: EpochInput) -> "LiquidBounds":
+        """Bounds from the stored u16 and i16 parameters, or a study's own."""
+        parameters = case.parameters
+        stored = u16_to_proportion(parameters.alpha_low), u16_to_proportion(parameters.alpha_high)
+        low, high = stored if case.liquid_rates is None else case.liquid_rates
+        return cls(low=low, high=high, slope=sigmoid_slope(parameters.alpha_sigmoid_steepness))
 
 
 def liquid_bonds(

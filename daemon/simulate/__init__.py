@@ -1,0 +1,1 @@
+"""`yumad simulate`: scenarios run through the rules without a network (DESIGN 1, "researcher")."""

@@ -1,0 +1,177 @@
+"""The `economy` mode: a chain in memory whose blocks the real rules execute, with the scenario's calls in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from ...consensus.block import Body
+from ...consensus.chain_spec import ChainSpec, genesis_hash
+from ...consensus.chain_spec_toml import chain_spec_from_document
+from ...consensus.dev_accounts import dev_authority, dev_keypair
+from ...consensus.rules.interface import BlockContext, BlockOutcome
+from ...consensus.rules.registry import rules_for
+from ...consensus.rules.v1.calls.table import call_named
+from ...consensus.rules.v1.epoch_record import EpochRecord
+from ...consensus.rules.v1.errors import error_name
+from ...consensus.rules.v1.explanation import rerun
+from ...consensus.rules.v1.markets import spot
+from ...consensus.rules.v1.neurons import hotkeys_of
+from ...consensus.rules.v1.read import price_in_rao
+from ...consensus.rules.v1.subnets import netuids
+from ...consensus.statement import VoteDomain
+from ...consensus.transaction import TransactionDomain, encode_transaction, fork_digest, sign_transaction
+from ...consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Rao, Slot
+from ..arguments import ArgumentError, parse_text
+from .epoch_runs import bond_rows
+from .results import EpochRow, MarketRow, VariantResult
+from .scenario import EconomyScenario, ScenarioCall, ScenarioError
+
+AUTHORITY_STAKE: Final = Rao(10**9)
+"""One TAO on root: the lone author has to weigh something, and should not weigh more."""
+
+_DEFAULTS: Final = {"name": "simulation", "profile": "dev", "genesis_time": 1}
+
+
+def run_economy(scenario: EconomyScenario) -> list[VariantResult]:
+    """Every variant of a scenario. Raises ScenarioError for a call that cannot be in a block."""
+    return [_run_variant(scenario, name, table) for name, table in scenario.variants]
+
+
+def _run_variant(scenario: EconomyScenario, name: str, table: Mapping[str, Any]) -> VariantResult:
+    chain = _Chain(_spec(scenario, table))
+    result = VariantResult(name)
+    for height in range(1, scenario.blocks + 1):
+        calls = [call for call in scenario.calls if call.block == height]
+        outcome = chain.block(calls)
+        for call, done in zip(calls, outcome.transactions, strict=True):
+            result.calls.append(
+                {"block": height, "signer": call.signer, "call": call.call, "result": error_name(done.code)}
+            )
+        _note(result, chain, height, outcome)
+    return result
+
+
+def _spec(scenario: EconomyScenario, table: Mapping[str, Any]) -> ChainSpec:
+    """The scenario's chain with a development authority of its own, and a variant's hyperparameters everywhere."""
+    document = {**_DEFAULTS, **scenario.spec}
+    subnets = document.get("subnets", [])
+    if isinstance(subnets, list):
+        document["subnets"] = [
+            {**subnet, "hyperparameters": {**subnet.get("hyperparameters", {}), **table}} if isinstance(subnet, dict)
+            else subnet
+            for subnet in subnets
+        ]  # fmt: skip
+    bare = chain_spec_from_document(document, check=False)
+    authority = dev_authority(1, bare.name, bare.salt).spec
+    staked = [*bare.stakes, (authority.hotkey, authority.coldkey, AUTHORITY_STAKE)]
+    fields = {name: getattr(bare, name) for name in bare.__dataclass_fields__}
+    return ChainSpec(**{**fields, "authorities": (authority,), "stakes": tuple(sorted(staked))})
+
+
+class _Chain:
+    """A lone author's chain."""
+
+    def __init__(self, spec: ChainSpec) -> None:
+        self.spec = spec
+        self.rules = rules_for(spec.rules_version)
+        self.state = self.rules.build_genesis(spec)
+        self.genesis = genesis_hash(spec)
+        self.authorities = self.rules.genesis_authorities(spec, self.genesis)
+        self.domain = TransactionDomain(self.genesis, fork_digest(self.genesis, spec.rules_version, ZERO_HASH))
+        self.height, self.parent = 0, self.genesis
+
+    def block(self, calls: list[ScenarioCall]) -> BlockOutcome:
+        """The next block with these calls. Raises ScenarioError for one that may not be included."""
+        nonces: dict[bytes, int] = {}
+        signed = [self._signed(call, nonces) for call in calls]
+        ctx = BlockContext(
+            spec=self.spec,
+            genesis_hash=self.genesis,
+            domain=self.domain,
+            vote_domain=VoteDomain(self.genesis),
+            height=Height(self.height + 1),
+            era=Era(self.height // self.spec.era_blocks),
+            slot=Slot(self.height + 1),
+            parent_hash=self.parent,
+            proposer_index=0,
+            authorities=self.authorities,
+        )
+        try:
+            outcome = self.rules.apply_block(self.state, ctx, Body(None, (), tuple(signed)), True)
+        except InvalidError as error:
+            places = ", ".join(f"{call.place} ({call.call})" for call in calls)
+            raise ScenarioError(f"block {ctx.height} with {places}: {error.message}", remedy=error.remedy) from None
+        self.height += 1
+        self.parent = Hash32(self.state.root())
+        if outcome.next_authorities is not None:
+            self.authorities = outcome.next_authorities
+        return outcome
+
+    def _signed(self, wanted: ScenarioCall, nonces: dict[bytes, int]) -> bytes:
+        call = call_named(wanted.call)
+        if call is None:
+            raise ScenarioError(
+                f"{wanted.place}: there is no call {wanted.call!r}", remedy="`yumad tx calls` lists them"
+            )
+        names = [argument.name for argument in call.arguments]
+        if sorted(names) != sorted(wanted.args):
+            raise ScenarioError(f"{wanted.place}: {wanted.call} takes {', '.join(names) or 'no arguments'}")
+        try:
+            wire = [parse_text(argument, wanted.args[argument.name]) for argument in call.arguments]
+        except ArgumentError as error:
+            raise ScenarioError(f"{wanted.place}: {error.message}", remedy=error.remedy) from None
+        key = dev_keypair(wanted.signer)
+        signer = key.public_key
+        nonce = nonces.get(signer, self.state.accounts().nonce(signer, self.height + 1))
+        nonces[signer] = nonce + 1
+        until = self.height + 100
+        return encode_transaction(
+            sign_transaction(self.domain, key, nonce=nonce, valid_until=until, call=call.number, args=wire)
+        )
+
+
+def _note(result: VariantResult, chain: _Chain, height: int, outcome: BlockOutcome) -> None:
+    state = chain.state
+    for netuid in netuids(state):
+        numbers = {
+            name: int(state.read(f"subnets/{name}", netuid))
+            for name in ("tao_reserve", "alpha_reserve", "alpha_out", "tao_in_emission", "excess_tao")
+        }
+        result.market.append(
+            MarketRow(
+                height,
+                netuid,
+                price_in_rao(spot(state, netuid)),
+                state.read_wide("subnets/moving_price", netuid) * 10**9 >> 32,
+                numbers["tao_reserve"],
+                numbers["alpha_reserve"],
+                numbers["alpha_out"],
+                numbers["tao_in_emission"] + numbers["excess_tao"],
+            )
+        )
+    for epoch in outcome.epochs:
+        if isinstance(epoch.record, EpochRecord) and epoch.record.inputs:
+            _note_epoch(result, chain, epoch.record)
+
+
+def _note_epoch(result: VariantResult, chain: _Chain, record: EpochRecord) -> None:
+    """The neurons of an epoch, over all mechanisms; bonds of the first."""
+    netuid, run = record.netuid, rerun(record)
+    number = int(chain.state.read("subnets/epoch_index", netuid)) - 1
+    paid: dict[bytes, int] = {}
+    for payment in record.payout.payments:
+        paid[payment.earner] = paid.get(payment.earner, 0) + payment.amount
+    traces = [output.trace for output in run.outputs if output.trace is not None]
+    for uid, hotkey in enumerate(hotkeys_of(chain.state, netuid)[: len(record.payout.emissions)]):
+        result.neurons.setdefault((netuid, uid), f"{netuid}/{uid}")
+        incentive, dividends, consensus, trust = (
+            int(np.array([getattr(trace, name)[uid] for trace in traces], dtype=np.int64).sum()) // len(traces)
+            for name in ("incentive", "dividends", "consensus", "validator_trust")
+        )
+        stake = int(run.outputs[0].stake[uid])
+        row = (number, record.height, netuid, uid, stake, incentive, dividends, consensus, trust, paid.get(hotkey, 0))
+        result.epochs.append(EpochRow(*row))
+    result.bonds += bond_rows(number, netuid, traces[0].ema_bonds, columns=not record.inputs[0].parameters.yuma3)
