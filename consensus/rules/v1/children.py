@@ -138,9 +138,16 @@ def set_children(
         delete_record(state, RecordTag.PENDING_CHILDREN, netuid, hotkey)
         return _apply(state, netuid, hotkey, children)
     cooldown = min(ctx.height + global_parameter(state, "pending_childkey_cooldown"), U64_MAX)
+    store_pending_children(state, netuid, hotkey, cooldown, children)
+    return [event(EventKind.SetChildrenScheduled, bytes(hotkey), netuid, cooldown, packed_children(children))]
+
+
+def store_pending_children(
+    state: State, netuid: int, hotkey: bytes, cooldown: int, children: Sequence[Relation]
+) -> None:
+    """Let a set wait until `cooldown`, in place of one that is there."""
     value = cbor.encode([cooldown, [[relation.proportion, relation.hotkey] for relation in children]])
     put_record(state, RecordTag.PENDING_CHILDREN, netuid, hotkey, value)
-    return [event(EventKind.SetChildrenScheduled, bytes(hotkey), netuid, cooldown, packed_children(children))]
 
 
 def packed_children(children: Sequence[Relation]) -> bytes:

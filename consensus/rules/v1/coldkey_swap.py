@@ -13,6 +13,8 @@ from .balances import credit, debit, free_balance
 from .errors import CallError, ErrorCode
 from .locks import is_perpetual, remove_lock, roll_lock, stored_lock, write_lock
 from .records import NO_SUBNET, RecordTag, delete_record, get_record, put_record
+from .root_index import remove_root_holder
+from .root_stake import note_root_holder
 from .schema_tables import (
     AUTO_STAKES,
     COLDKEYS,
@@ -21,7 +23,6 @@ from .schema_tables import (
     OF_COLDKEY,
     POSITIONS,
     ROOT_CLAIMED,
-    ROOT_INDEX,
     SUBNET_SWAPS,
 )
 from .stakes import hotkey_owner, owned_hotkeys, position_key
@@ -96,10 +97,14 @@ def move_estate(state: State, old: AccountId, new: AccountId) -> None:
         row = state.key_table(HOTKEYS).find(hotkey)
         assert row is not None
         state.write("hotkeys/owner", row, replacement)
+    claimed = state.key_table(ROOT_CLAIMED)
+    for key in claimed.matching(OF_COLDKEY, bytes(new)):  # of stake that has left: it must not count against the estate
+        claimed.release(key)
     for table in (POSITIONS, ROOT_CLAIMED):
         for key in state.key_table(table).matching(OF_COLDKEY, bytes(old)):
             move_row(state, table, key, position_key(int.from_bytes(key[:2], "big"), key[2:34], new))
     _move_locks(state, old, new)
+    _move_place_in_root_index(state, old, new)
     for table in (AUTO_STAKES, SUBNET_SWAPS):
         for key in state.key_table(table).matching(OF_ACCOUNT, bytes(old)):
             move_row(state, table, key, key[:2] + new)
@@ -127,15 +132,16 @@ def _move_locks(state: State, old: AccountId, new: AccountId) -> None:
         write_lock(state, netuid, new, held)
 
 
+def _move_place_in_root_index(state: State, old: AccountId, new: AccountId) -> None:
+    """Whoever holds the root stake now is drawn for auto-claim, also where the old key was not yet listed."""
+    remove_root_holder(state, old)
+    note_root_holder(state, new)
+
+
 def _move_choices(state: State, old: AccountId, new: AccountId) -> None:
-    """What a coldkey chose, and its place in the root index. The announcement is done with."""
+    """What a coldkey chose. The announcement is done with."""
     table = state.key_table(COLDKEYS)
     source, target = table.open(old), table.open(new)
-    place = int(state.read("coldkeys/root_index", source))
-    if place and not state.read("coldkeys/root_index", target):
-        state.write(ROOT_INDEX.name, place - 1, np.frombuffer(new, dtype=np.uint8))
-        state.write("coldkeys/root_index", target, place)
-        state.write("coldkeys/root_index", source, 0)
     for name in ("claim_type", "takes_locked_alpha", "hotkey_swapped_at"):
         state.write(f"coldkeys/{name}", target, state.read(f"coldkeys/{name}", source))
         state.write(f"coldkeys/{name}", source, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,7 +45,7 @@ class FieldKind(IntEnum):
     BIG_RAW = 8
 
 
-_LENGTHS: Final = {
+_LENGTHS: Final[Mapping[int, tuple[int, int]]] = {
     FieldKind.NONE: (0, 0),
     FieldKind.RAW: (0, 128),
     FieldKind.BLAKE2_256: (32, 32),
@@ -57,6 +57,8 @@ _LENGTHS: Final = {
     FieldKind.BIG_RAW: (0, 512),
 }
 """Shortest and longest content of each kind, in bytes."""
+
+_NONE_FITS: Final = (1, 0)
 
 _MOST_BYTES: Final = 4096
 
@@ -70,19 +72,17 @@ def check_commitment(
     if len(fields) > MAX_FIELDS:
         raise CallError(ErrorCode.TooManyFieldsInCommitmentInfo)
     for kind, content in fields:
-        shortest, longest = _LENGTHS.get(FieldKind(kind), (1, 0)) if kind in _KINDS else (1, 0)
+        shortest, longest = _LENGTHS.get(kind, _NONE_FITS)
         if not shortest <= len(content) <= longest:
             raise CallError(ErrorCode.CommitmentFieldMalformed)
     if _used_space(state, netuid, account, epoch) + charge(fields) > SPACE_PER_EPOCH:
         raise CallError(ErrorCode.SpaceLimitExceeded)
 
 
-_KINDS: Final = tuple(int(kind) for kind in FieldKind)
-
-
 def charge(fields: Sequence[tuple[int, bytes]]) -> int:
-    """Bytes that a commitment counts as."""
-    return max(LEAST_CHARGE, sum(len(content) for _, content in fields))
+    """Bytes that a commitment counts as; of a timelocked field the ciphertext."""
+    rounds = sum(ROUND_BYTES for kind, _ in fields if kind == FieldKind.TIMELOCKED)
+    return max(LEAST_CHARGE, sum(len(content) for _, content in fields) - rounds)
 
 
 def _used_space(state: State, netuid: int, account: bytes, epoch: int) -> int:
@@ -121,20 +121,21 @@ def commitment_of(state: State, netuid: int, account: bytes) -> dict[str, Any] |
     }
 
 
-def timelock_rounds(fields: Sequence[tuple[int, bytes]]) -> list[int]:
-    """Beacon rounds of the timelocked fields."""
-    return [int.from_bytes(content[:ROUND_BYTES], "little") for kind, content in fields if kind == FieldKind.TIMELOCKED]
+def timelock_round(fields: Sequence[tuple[int, bytes]]) -> int | None:
+    """Beacon round of the first timelocked field, or None."""
+    rounds = (content[:ROUND_BYTES] for kind, content in fields if kind == FieldKind.TIMELOCKED)
+    first = next(rounds, None)
+    return None if first is None else int.from_bytes(first, "little")
 
 
 def _forget_bonds_on(state: State, prefix: str, uid: int) -> None:
-    """Delete a uid from every bond row."""
+    """Delete a uid from every bond row; what is behind it moves up."""
     counts, pairs = state.array(f"{prefix}/bond_count"), state.array(f"{prefix}/bonds")
     stored = np.arange(MAX_PAIRS, dtype=np.int64) < counts[:, None]
     for source in np.flatnonzero((stored & (pairs[:, :, 0] == uid)).any(axis=1)).tolist():
-        length = int(counts[source])
-        left = [pair for pair in pairs[source, :length].tolist() if pair[0] != uid]
+        held = pairs[source, : counts[source]]
+        left = held[held[:, 0] != uid]
         row = np.zeros((MAX_PAIRS, 2), dtype="<u2")
-        if left:
-            row[: len(left)] = left
+        row[: len(left)] = left
         state.write(f"{prefix}/bonds", source, row)
         state.write(f"{prefix}/bond_count", source, len(left))

@@ -158,6 +158,7 @@ class ErrorCode(IntEnum):
     NotEnoughBalanceToPaySwapColdKey = 259
     HotkeyIsAuthority = 260
     CommitmentFieldMalformed = 261
+    ColdkeySwapClearTooEarly = 262
     # Root
     InvalidSubnetNumber = 288
     InvalidRootClaimThreshold = 289
@@ -175,7 +176,7 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.AuthorityBonded: "the root stake is bonded until the authority can no longer be punished",
     ErrorCode.NotEnoughRootStake: "the hotkey's root stake is below the minimum authority weight",
     ErrorCode.AuthorityKeyUnchanged: "the hotkey registered this very authority key before",
-    ErrorCode.InvalidPeerId: "the peer id is empty or longer than a peer id can be",
+    ErrorCode.InvalidPeerId: "that is no peer id: it is empty, too long, or not made of a public key",
     ErrorCode.RegistrationNotPermittedOnRootSubnet: "neurons do not register on the root subnet this way",
     ErrorCode.SubnetNotExists: "there is no subnet of this number",
     ErrorCode.SubNetRegistrationDisabled: "the subnet does not take registrations now",
@@ -289,7 +290,8 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.ColdkeySwapTooEarly: "the announced coldkey swap has to wait longer",
     ErrorCode.AnnouncedColdkeyHashDoesNotMatch: "another coldkey was announced",
     ErrorCode.ColdkeySwapAnnouncementNotFound: "no coldkey swap is announced",
-    ErrorCode.ColdkeySwapReannouncedTooEarly: "the announcement cannot be changed or taken back yet",
+    ErrorCode.ColdkeySwapReannouncedTooEarly: "the announcement cannot be replaced yet",
+    ErrorCode.ColdkeySwapClearTooEarly: "the announcement cannot be taken back yet",
     ErrorCode.NewColdKeyIsHotkey: "the new coldkey is known as a hotkey",
     ErrorCode.ActiveLockExists: "the new coldkey has locked stake",
     ErrorCode.NotEnoughBalanceToPaySwapColdKey: "the free balance does not cover the cost of the announcement",

@@ -8,9 +8,10 @@ import numpy as np
 
 from ...state.key_table import Part
 from ...types import AccountId
-from .children import pending_children
+from .children import pending_children, store_pending_children
+from .dtao.distribution import Relation
+from .errors import CallError, ErrorCode
 from .lock_totals import NO_HOTKEY, OWNER, rename_totals
-from .locks import stored_lock, write_lock
 from .neurons import neuron_row, uid_of
 from .records import RecordTag, delete_record, get_record, put_record, record_accounts
 from .root_stake import OF_HOTKEY
@@ -22,7 +23,6 @@ from .schema_tables import (
     HOTKEYS,
     LOCKS,
     OF_CHILD,
-    OF_NETUID,
     OF_PARENT,
     POSITIONS,
     ROOT_CLAIMED,
@@ -31,13 +31,12 @@ from .schema_tables import (
 )
 from .stakes import (
     ROOT,
-    decrease_position,
+    enough_precision,
     grow_stake,
     hotkey_stake,
     increase_position,
     position_key,
     positions_of_hotkey,
-    remove_position,
     remove_share_pool,
     stake_key,
 )
@@ -139,45 +138,54 @@ def _rename_edge(state: State, key: bytes, renamed: bytes, *, drop: bool) -> Non
 
 
 def _move_pending(state: State, netuid: int, old: AccountId, new: AccountId) -> None:
-    """Sets of children that wait: the key's own, and those of others that name it."""
+    """Sets of children that wait: the key's own, and those of others that name it; one that would name its own parent
+    or a child twice is dropped."""
     for parent in record_accounts(state, RecordTag.PENDING_CHILDREN, netuid):
         waiting = pending_children(state, netuid, parent)
-        data = get_record(state, RecordTag.PENDING_CHILDREN, netuid, parent)
-        assert waiting is not None and data is not None
-        named = [relation.hotkey for relation in waiting[1]]
-        if parent != old and old not in named:
+        assert waiting is not None
+        cooldown, children = waiting
+        if parent != old and all(relation.hotkey != old for relation in children):
             continue
         delete_record(state, RecordTag.PENDING_CHILDREN, netuid, parent)
         owner = new if parent == old else parent
-        if owner not in (new if child == old else child for child in named) and not (old in named and new in named):
-            put_record(state, RecordTag.PENDING_CHILDREN, netuid, owner, data.replace(old, new))
+        renamed = [Relation(part, new if child == old else child) for part, child in children]
+        named = [relation.hotkey for relation in renamed]
+        if owner not in named and len(dict.fromkeys(named)) == len(named):
+            store_pending_children(state, netuid, owner, cooldown, renamed)
 
 
 def _move_links(state: State, netuid: int, old: AccountId, new: AccountId, height: int) -> None:
     """Automatic stake destinations, and locks with their aggregates."""
     replacement = np.frombuffer(new, dtype=np.uint8)
-    table = state.key_table(AUTO_STAKES)
-    for key in table.matching(OF_NETUID, netuid.to_bytes(2, "big")):
-        row = table.find(key)
-        assert row is not None
-        if state.read("auto_stakes/hotkey", row).tobytes() == old:
-            state.write("auto_stakes/hotkey", row, replacement)
-    for key in state.key_table(LOCKS).matching(OF_NETUID, netuid.to_bytes(2, "big")):
-        held = stored_lock(state, netuid, key[2:])
-        if held is not None and held.hotkey == old:
-            write_lock(state, netuid, key[2:], type(held)(new, held.lock, held.perpetual))
+    for row in _rows_naming(state, AUTO_STAKES, netuid, old):
+        state.write("auto_stakes/hotkey", row, replacement)
+    for row in _rows_naming(state, LOCKS, netuid, old):
+        state.write("locks/hotkey", row, replacement)
     rename_totals(state, netuid, (0, old), (0, new), height)
     if owner_hotkey(state, netuid) == new:  # what was locked on the new key counts for the owner from now on
         rename_totals(state, netuid, (0, new), (OWNER, NO_HOTKEY), height)
 
 
+def _rows_naming(state: State, table: str, netuid: int, hotkey: bytes) -> list[int]:
+    """Rows of one subnet that name a hotkey. Whole columns are compared: a subnet may have thousands of rows."""
+    names = state.array(f"{table}/hotkey")
+    rows = np.flatnonzero((names == np.frombuffer(hotkey, dtype=np.uint8)).all(axis=1)).tolist()
+    keys, prefix = state.key_table(table), netuid.to_bytes(2, "big")
+    return sorted((row for row in rows if keys.key(row)[:2] == prefix), key=keys.key)
+
+
 def _move_stake(state: State, netuid: int, old: AccountId, new: AccountId) -> None:
-    """Shares move as they are when the new key has no pool; otherwise holders buy in with what theirs were worth."""
+    """Shares move as they are when nothing is behind the new key; otherwise holders buy in with their shares' worth.
+
+    Raises CallError(InsufficientLiquidity) where the new key's pool is so odd that a purchase would give no share.
+    """
     old_key, new_key = stake_key(netuid, old), stake_key(netuid, new)
     if state.key_table(STAKES).find(old_key) is None:
         return
     positions = state.key_table(POSITIONS)
-    if state.key_table(STAKES).find(new_key) is None:
+    if hotkey_stake(state, netuid, new) == 0:
+        for key in positions.matching(HOLDERS, new_key):  # shares that are worth nothing
+            positions.release(key)
         move_row(state, STAKES, old_key, new_key)
         for key in positions.matching(HOLDERS, old_key):
             move_row(state, POSITIONS, key, position_key(netuid, new, key[34:]))
@@ -185,12 +193,13 @@ def _move_stake(state: State, netuid: int, old: AccountId, new: AccountId) -> No
     whole = hotkey_stake(state, netuid, old)
     moved = 0
     for coldkey, held in positions_of_hotkey(state, netuid, old):
-        decrease_position(state, netuid, old, coldkey, held)
+        if held and not enough_precision(state, netuid, new, held):
+            raise CallError(ErrorCode.InsufficientLiquidity)
         increase_position(state, netuid, new, coldkey, held)
         moved += held
     grow_stake(state, netuid, new, whole - moved)
     for key in positions.matching(HOLDERS, old_key):
-        remove_position(state, netuid, old, key[34:])
+        positions.release(key)
     remove_share_pool(state, netuid, old)
 
 

@@ -53,6 +53,13 @@ def owners_of(state: State, netuid: int) -> list[AccountId]:
     return _accounts_of(state, netuid, "hotkeys/owner")
 
 
+def has_neuron(state: State, coldkey: bytes) -> bool:
+    """Whether a coldkey owns a hotkey with a uid anywhere. Columns are compared: it may own thousands of hotkeys."""
+    rows = state.array("neurons/hotkey")
+    owners = state.array("hotkeys/owner")[rows[rows > 0].astype(np.int64) - 1]
+    return bool((owners == np.frombuffer(coldkey, dtype=np.uint8)).all(axis=1).any())
+
+
 def _accounts_of(state: State, netuid: int, column: str) -> list[AccountId]:
     """A 32-byte column of the hotkey table for every uid, gathered at once: an epoch asks for 256 of them."""
     rows = neuron_array(state, netuid, "hotkey").astype(np.int64) - 1

@@ -64,7 +64,7 @@ def serve(
 
 def store_certificate(state: State, netuid: int, hotkey: bytes, certificate: bytes) -> None:
     """Keep a certificate; a malformed one is ignored."""
-    if 2 <= len(certificate) <= MAX_CERTIFICATE:
+    if 1 <= len(certificate) <= MAX_CERTIFICATE:
         put_record(state, RecordTag.CERTIFICATE, netuid, hotkey, certificate)
 
 

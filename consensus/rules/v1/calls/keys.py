@@ -21,7 +21,7 @@ from ..hotkey_swap import is_clean_for_root, is_touched, swap_hotkey_itself, swa
 from ..markets import is_system_account
 from ..neurons import uid_of
 from ..schema_tables import AUTHORITIES, COLDKEYS, SUBNET_SWAPS
-from ..stakes import ROOT, associate_hotkey, hotkey_owner, hotkey_stake, stake_key
+from ..stakes import ROOT, associate_hotkey, hotkey_owner, stake_key
 from ..subnets import global_parameter, netuids, subnet_exists
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
 
@@ -59,14 +59,12 @@ def _swap_hotkey(
         raise CallError(ErrorCode.HotKeyAlreadyRegisteredInSubNet)
     row = state.key_table(COLDKEYS).open(signer)
     last = int(state.read("coldkeys/hotkey_swapped_at", row))
-    if last and ctx.height - last < global_parameter(state, "tx_rate_limit"):
+    limit = global_parameter(state, "tx_rate_limit")
+    if last and limit and ctx.height - last <= limit:
         raise CallError(ErrorCode.HotKeySetTxRateLimitExceeded)
     if state.key_table(AUTHORITIES).find(old) is not None:
         raise CallError(ErrorCode.HotkeyIsAuthority)
-    touches_root = netuid == ROOT or (
-        netuid is None and (uid_of(state, ROOT, old) is not None or hotkey_stake(state, ROOT, old) > 0)
-    )
-    if touches_root and not is_clean_for_root(state, new):
+    if netuid in (None, ROOT) and not is_clean_for_root(state, new):
         raise CallError(ErrorCode.NewHotKeyNotCleanForRootSwap)
     _check_intervals(state, ctx, signer, old, netuid, where)
     _pay(state, ctx, signer, netuid)
@@ -120,7 +118,7 @@ def _swap_v2(state: State, ctx: BlockContext, signer: AccountId, args: Arguments
 def _announce(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
     named = args[0]
     if announced_swap(state, signer) is not None:
-        _check_settled(state, ctx, signer)
+        _check_settled(state, ctx, signer, ErrorCode.ColdkeySwapReannouncedTooEarly)
     else:
         cost = ctx.spec.parameters.key_swap_cost
         if free_balance(state, signer) < cost + ctx.spec.existential_deposit:
@@ -131,19 +129,19 @@ def _announce(state: State, ctx: BlockContext, signer: AccountId, args: Argument
     return [event(EventKind.ColdkeySwapAnnounced, signer, named)]
 
 
-def _check_settled(state: State, ctx: BlockContext, signer: AccountId) -> None:
-    """An announcement stands for a while after it has matured. Raises CallError."""
+def _check_settled(state: State, ctx: BlockContext, signer: AccountId, early: ErrorCode) -> None:
+    """An announcement stands for a while after it has matured. Raises CallError, with `early` until then."""
     announced = announced_swap(state, signer)
     if announced is None:
         raise CallError(ErrorCode.ColdkeySwapAnnouncementNotFound)
     delay = global_parameter(state, "coldkey_swap_announcement_delay")
     more = global_parameter(state, "coldkey_swap_reannouncement_delay")
     if ctx.height < announced[0] + delay + more:
-        raise CallError(ErrorCode.ColdkeySwapReannouncedTooEarly)
+        raise CallError(early)
 
 
 def _clear(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
-    _check_settled(state, ctx, signer)
+    _check_settled(state, ctx, signer, ErrorCode.ColdkeySwapClearTooEarly)
     clear_announcement(state, signer)
     return [event(EventKind.ColdkeySwapCleared, signer)]
 

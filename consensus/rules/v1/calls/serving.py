@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from ....types import AccountId
 from ...interface import BlockContext, Event
-from ..commitments import MAX_FIELDS, check_commitment, publish, timelock_rounds
+from ..commitments import MAX_FIELDS, check_commitment, publish, timelock_round
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
 from ..identities import CHAIN_FIELDS, SUBNET_FIELDS, check_identity, set_identity, set_subnet_identity
-from ..neurons import uid_of
+from ..neurons import has_neuron
 from ..records import RecordTag
 from ..serving import MAX_CERTIFICATE, MAX_PEER_ID, MAX_PROTOCOLS, check_serve, serve, store_certificate
-from ..stakes import ROOT, owned_hotkeys
-from ..subnets import netuids, owner, subnet_exists
+from ..stakes import ROOT
+from ..subnets import owner, subnet_exists
 from ..weight_commits import current_epoch
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
 
@@ -71,9 +71,7 @@ def _serve_prometheus(state: State, ctx: BlockContext, signer: AccountId, args: 
 
 
 def _set_identity(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:
-    everywhere = [ROOT, *netuids(state)]
-    hotkeys = owned_hotkeys(state, signer)
-    if not any(uid_of(state, netuid, hotkey) is not None for hotkey in hotkeys for netuid in everywhere):
+    if not has_neuron(state, signer):
         raise CallError(ErrorCode.HotKeyNotRegisteredInNetwork)
     check_identity(args[0], CHAIN_FIELDS)
     set_identity(state, signer, args[0])
@@ -107,8 +105,10 @@ def _set_commitment(state: State, ctx: BlockContext, signer: AccountId, args: Ar
     netuid, fields = args
     _check_commitment(state, ctx, signer, args)
     publish(state, netuid, signer, fields, _epoch(state, ctx, netuid), ctx.height)
-    rounds = [event(EventKind.TimelockCommitment, netuid, signer, number) for number in timelock_rounds(fields)]
-    return [*rounds, event(EventKind.Commitment, netuid, signer)]
+    beacon_round = timelock_round(fields)
+    if beacon_round is None:
+        return [event(EventKind.Commitment, netuid, signer)]
+    return [event(EventKind.TimelockCommitment, netuid, signer, beacon_round)]
 
 
 _NETUID: Final = Argument("netuid", ArgumentKind.U16, "subnet")
