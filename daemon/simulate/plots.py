@@ -15,6 +15,15 @@ MOST_LINES: Final = 16
 """Lines of one panel: those that end highest."""
 
 
+UNITS: Final = {"emission": "(alpha)"}
+MARKET_UNITS: Final = {
+    "price": "(TAO for 1 alpha)",
+    "moving_price": "(TAO for 1 alpha)",
+    "tao_emission": "(TAO a block)",
+}
+"""Of the quantities that have a value in every block."""
+
+
 def write_plots(results: list[VariantResult], folder: Path) -> list[Path]:
     """Write the plots; gives the files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -39,7 +48,8 @@ def write_plots(results: list[VariantResult], folder: Path) -> list[Path]:
         panels = figure.subplots(1, len(results), squeeze=False, sharey=True)[0]
         for panel, result in zip(panels, results, strict=True):
             _draw(panel, result.name, series_of(result))
-        panels[0].set_ylabel(name.replace("_", " "))
+            panel.set_xlabel("block" if name in MARKET_UNITS else "epoch")
+        panels[0].set_ylabel(f"{name.replace('_', ' ')} {MARKET_UNITS.get(name, UNITS.get(name, ''))}".rstrip())
         path = folder / f"{name}.png"
         figure.savefig(path, dpi=110, metadata={"Software": None})
         files.append(path)
@@ -47,9 +57,10 @@ def write_plots(results: list[VariantResult], folder: Path) -> list[Path]:
 
 
 def _draw(panel: Any, title: str, series: dict[str, list[tuple[int, float]]]) -> None:
-    highest = sorted(series.items(), key=lambda item: -item[1][-1][1])[:MOST_LINES]
-    for label, points in highest:
-        panel.plot([x for x, _ in points], [y for _, y in points], label=label, linewidth=1.2)
+    highest = sorted(series, key=lambda label: -series[label][-1][1])[:MOST_LINES]
+    for label, points in series.items():
+        if label in highest:
+            panel.plot([x for x, _ in points], [y for _, y in points], label=label, linewidth=1.2)
     panel.set_title(title)
     panel.grid(alpha=0.3)
     if highest:
