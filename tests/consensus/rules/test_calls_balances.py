@@ -1,7 +1,10 @@
 """Transfers, the existential deposit, reaping and the faucet (DTAO 9, CHAIN 4.2)."""
 
+from typing import Any
+
 import pytest
-from dev_chain import PEOPLE, DevChain, account, check_conservation, dev_spec, event_names
+from dev_chain import DevChain, account, check_conservation, dev_spec, event_names
+from failed_calls import failure
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.dtao.units import MAX_SUPPLY
@@ -33,34 +36,58 @@ def test_fee_of_a_transfer_is_base_plus_bytes_plus_tip(chain: DevChain) -> None:
     assert outcome.fee == 100_000 + 100 * len(data) + 77
 
 
-@pytest.mark.parametrize(
-    ("call", "args", "error"),
-    [
-        ("balances.transfer_keep_alive", (account("bob"), 1001 * TAO), "InsufficientBalance"),
-        ("balances.transfer_keep_alive", (account("nobody"), ED - 1), "ExistentialDeposit"),
-        ("balances.transfer_allow_death", (account("bob"), 1001 * TAO), "InsufficientBalance"),
-        ("balances.transfer_allow_death", (account("nobody"), ED - 1), "ExistentialDeposit"),
-    ],
-)
+KEEP, DEATH, ALL = "balances.transfer_keep_alive", "balances.transfer_allow_death", "balances.transfer_all"
+FAUCET = "balances.faucet"
+NOBODY, BOB = account("nobody"), account("bob")
+
+FAILURES: list[tuple[str, str, tuple[Any, ...], int]] = [
+    (KEEP, "InsufficientBalance", (BOB, 1001), 1000),
+    (KEEP, "InsufficientBalance", (account("alice"), 1001), 1000),
+    (KEEP, "ExistentialDeposit", (NOBODY, ED - 1), TAO),
+    (KEEP, "Expendability", (BOB, 501), 1000),
+    (KEEP, "ExistentialDeposit", (NOBODY, ED - 1), 510),
+    (DEATH, "InsufficientBalance", (BOB, 1001), 1000),
+    (DEATH, "ExistentialDeposit", (NOBODY, ED - 1), TAO),
+    (ALL, "InsufficientBalance", (BOB, True), ED),
+    (ALL, "ExistentialDeposit", (NOBODY, True), 2 * ED - 1),
+]
+"""Call, error, arguments, and what alice holds once the fee is paid."""
+
+UNREACHABLE: dict[tuple[str, str], str] = {
+    **dict.fromkeys([(call, "Overflow") for call in (KEEP, DEATH, ALL)], "all there is fits 64 bits"),
+    (DEATH, "Expendability"): "the sender may die",
+    (ALL, "Expendability"): "the deposit is left behind, or the sender may die",
+}
+
+FAUCET_FAILURES: list[tuple[str, str, str, int]] = [
+    (FAUCET, "FaucetDisabled", "newcomer", 0),
+    (FAUCET, "FaucetLimitReached", "alice", 100 * TAO),
+]
+"""Call, error, signer and what the faucet gives. It is free: a block with one that fails is invalid."""
+
+
+@pytest.mark.parametrize(("call", "error", "args", "held"), FAILURES)
 def test_transfer_that_breaks_a_rule_fails_with_its_code_and_moves_nothing(
-    chain: DevChain, call: str, args: tuple[object, ...], error: str
+    call: str, error: str, args: tuple[Any, ...], held: int
 ) -> None:
-    before = {name: free(chain, name) for name in (*PEOPLE, "nobody")}
-    assert chain.attempt("alice", call, *args) == error
-    assert free(chain, "bob") == before["bob"]
-    assert free(chain, "nobody") == 0
-    assert 0 < before["alice"] - free(chain, "alice") < TAO
+    fee = 100_000 + 100 * len(DevChain().sign("alice", call, *args))
+    holders = tuple(sorted([(account("alice"), Rao(fee + held)), (BOB, Rao(TAO))]))
+    chain = DevChain(dev_spec(balances=holders))
+    assert failure(chain, "alice", call, *args) == error
+    assert (call, error) not in UNREACHABLE
+    assert free(chain, "alice") == held
     check_conservation(chain)
 
 
-def test_transfer_keep_alive_that_would_leave_less_than_the_deposit_fails(chain: DevChain) -> None:
-    call, args = "balances.transfer_keep_alive", (account("bob"), 600)
-    fee = 100_000 + 100 * len(chain.sign("alice", call, *args))
-    poor = tuple(sorted([(account("alice"), Rao(fee + 1000)), (account("bob"), Rao(TAO))]))
-    chain = DevChain(dev_spec(balances=poor))
-    assert chain.attempt("alice", call, *args) == "Expendability"
-    assert free(chain, "alice") == 1000
-    check_conservation(chain)
+@pytest.mark.parametrize(("call", "error", "signer", "amount"), FAUCET_FAILURES)
+def test_faucet_call_that_fails_makes_the_block_invalid_and_changes_nothing(
+    call: str, error: str, signer: str, amount: int
+) -> None:
+    chain = DevChain(dev_spec(faucet_amount=Rao(amount)))
+    root = chain.state.root()
+    with pytest.raises(InvalidError, match=error) as refused:
+        chain.send(signer, call)
+    assert (refused.value.code, chain.state.root()) == ("precheck", root)
 
 
 def test_transfer_allow_death_below_the_deposit_reaps_the_sender_and_destroys_the_dust(chain: DevChain) -> None:
@@ -92,15 +119,6 @@ def test_transfer_all_of_an_account_with_the_deposit_only_fails() -> None:
     assert refused.value.code == "cannot_pay"
 
 
-def test_transfer_all_with_nothing_but_the_deposit_left_after_the_fee_is_insufficient() -> None:
-    data = DevChain().sign("alice", "balances.transfer_all", account("bob"), True)
-    fee = 100_000 + 100 * len(data)
-    poor = tuple(sorted([(account("alice"), Rao(fee + ED)), (account("bob"), Rao(TAO))]))
-    assert DevChain(dev_spec(balances=poor)).attempt("alice", "balances.transfer_all", account("bob"), True) == (
-        "InsufficientBalance"
-    )
-
-
 def test_transfer_to_oneself_changes_nothing_but_the_fee(chain: DevChain) -> None:
     outcome = chain.send("alice", "balances.transfer_keep_alive", account("alice"), 5)
     assert outcome.code == 0
@@ -124,18 +142,12 @@ def test_faucet_gives_to_an_account_with_nothing_and_refuses_one_that_has_enough
 
 
 def test_faucet_stops_at_the_supply() -> None:
-    chain = DevChain(dev_spec(balances=((account("alice"), Rao(MAX_SUPPLY - 1000 * TAO)),)))
-    for n in range(3):
+    staked = int(DevChain(dev_spec(balances=())).state.read("chain/issuance", 0))
+    chain = DevChain(dev_spec(balances=((account("alice"), Rao(MAX_SUPPLY - staked - 250 * TAO)),)))
+    for n in range(2):
         assert chain.send(f"newcomer-{n}", "balances.faucet").code == 0
-    chain.state.add("chain/issuance", 0, 300 * TAO)
     with pytest.raises(InvalidError, match="FaucetLimitReached"):
-        chain.send("newcomer-5", "balances.faucet")
-
-
-def test_faucet_on_a_network_without_one_makes_the_block_invalid() -> None:
-    with pytest.raises(InvalidError, match="FaucetDisabled") as refused:
-        DevChain(dev_spec(faucet_amount=Rao(0))).send("newcomer", "balances.faucet")
-    assert refused.value.code == "precheck"
+        chain.send("newcomer-2", "balances.faucet")
 
 
 def test_genesis_balance_below_the_deposit_is_kept() -> None:

@@ -3,6 +3,7 @@
 import pytest
 from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
 from yumad.consensus.profiles import TAO
+from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.dtao.registration_price import decay_factor, decayed_price
 from yumad.consensus.rules.v1.markets import system_account
 from yumad.consensus.rules.v1.neurons import hotkey_of, immortal_uids, uid_of
@@ -68,16 +69,13 @@ def test_registration_appends_a_neuron_and_buys_alpha_that_nobody_gets() -> None
 
 
 def test_registration_with_exactly_the_price_pays_less_by_the_existential_deposit() -> None:
-    """DTAO 13.38."""
-    chain = DevChain()
-    fee = chain.send("bob", "neuron.burned_register", 1, account("miner")).fee
-    left = price(chain) * decay_factor(20) >> 32
-    poor = DevChain(dev_spec(balances=((account("poor"), Rao(left + 500)),)))
-    assert fee > 0
+    """DTAO 13.38. In block 1 the price has not fallen yet."""
+    fee, before = DevChain().send("bob", "neuron.burned_register", 1, account("miner")).fee, TAO // 10
+    poor, rich = (DevChain(dev_spec(balances=((account("poor"), Rao(fee + free)),))) for free in (before - 1, before))
     assert poor.attempt("poor", "neuron.burned_register", 1, account("miner")) == "NotEnoughBalanceToStake"
-    rich = DevChain(dev_spec(balances=((account("poor"), Rao(TAO // 10 + fee)),)))
     assert rich.attempt("poor", "neuron.burned_register", 1, account("miner")) == "ok"
-    assert int(rich.state.read("accounts/free", 0)) == 500
+    assert free_balance(rich.state, account("poor")) == 500
+    check_conservation(rich)
 
 
 def test_registration_by_proof_of_work_ignores_the_work() -> None:
