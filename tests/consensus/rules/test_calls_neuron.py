@@ -1,7 +1,11 @@
 """Registration: checks in order, price, slot choice and replacement (YUMA section 6)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
+from failed_calls import failure
 from yumad.consensus.profiles import TAO
 from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.dtao.registration_price import decay_factor, decayed_price
@@ -9,7 +13,7 @@ from yumad.consensus.rules.v1.markets import system_account
 from yumad.consensus.rules.v1.neurons import hotkey_of, immortal_uids, uid_of
 from yumad.consensus.rules.v1.stakes import hotkey_owner
 from yumad.consensus.rules.v1.weights import read_row
-from yumad.consensus.types import Rao
+from yumad.consensus.types import AccountId, Rao
 
 NUMBERS = ("account", "tao_reserve", "alpha_reserve", "alpha_out")
 
@@ -85,34 +89,78 @@ def test_registration_by_proof_of_work_ignores_the_work() -> None:
     assert hotkey_owner(chain.state, account("miner")) == account("alice")
 
 
-@pytest.mark.parametrize(
-    ("signer", "call", "args", "error"),
-    [
-        ("alice", "neuron.burned_register", (0, account("miner")), "RegistrationNotPermittedOnRootSubnet"),
-        ("alice", "neuron.burned_register", (7, account("miner")), "SubnetNotExists"),
-        ("alice", "neuron.register_limit", (1, account("miner"), 1000), "RegistrationPriceLimitExceeded"),
-        ("alice", "neuron.burned_register", (1, account("neuron-2")), "HotKeyAlreadyRegisteredInSubNet"),
-        ("alice", "neuron.burned_register", (1, account("authority-0/hot")), "NonAssociatedColdKey"),
-        ("alice", "neuron.burned_register", (1, system_account(3)), "CannotUseSystemAccount"),
-    ],
-)
+BURNED, LIMIT, WORK = "neuron.burned_register", "neuron.register_limit", "neuron.register"
+MINER = account("miner")
+
+Prepare = Callable[[DevChain], object]
+
+
+def nothing(chain: DevChain) -> None:
+    """The chain as it is."""
+
+
+def having(**values: int) -> Prepare:
+    """Numbers of the subnet; it earns nothing, so that its pool stays as it is written."""
+
+    def prepare(chain: DevChain) -> None:
+        for name, value in {"first_emission_block": 0, **values}.items():
+            chain.state.write(f"subnets/{name}", 1, value)
+
+    return prepare
+
+
+CASES: list[tuple[str, int, AccountId, Prepare]] = [
+    ("RegistrationNotPermittedOnRootSubnet", 0, MINER, nothing),
+    ("SubnetNotExists", 7, MINER, nothing),
+    ("SubNetRegistrationDisabled", 1, account("neuron-2"), having(network_registration_allowed=0)),
+    ("HotKeyAlreadyRegisteredInSubNet", 1, account("neuron-2"), having(burn=2000 * TAO)),
+    ("NotEnoughBalanceToStake", 1, system_account(3), having(burn=2000 * TAO, max_burn=2000 * TAO)),
+    ("CannotUseSystemAccount", 1, system_account(3), nothing),
+    ("NonAssociatedColdKey", 1, account("authority-0/hot"), having(max_allowed_uids=4, immune_owner_uids_limit=10)),
+    ("NoNeuronIdAvailable", 1, MINER, having(max_allowed_uids=4, immune_owner_uids_limit=10)),
+    ("SwapInputTooLarge", 1, MINER, having(tao_reserve=TAO // 10_010)),
+    ("ReservesTooLow", 1, MINER, having(alpha_reserve=999_999)),
+    ("PriceLimitExceeded", 1, MINER, having(alpha_reserve=10**6, tao_reserve=10**12)),
+]
+"""Error, netuid, hotkey and how it comes to it, the same for every way to register; one check before the next."""
+
+
+def arguments(call: str, netuid: int, hotkey: AccountId) -> tuple[Any, ...]:
+    """Arguments of each call that registers a neuron."""
+    return {
+        BURNED: (netuid, hotkey),
+        LIMIT: (netuid, hotkey, 2000 * TAO),
+        WORK: (netuid, 0, 0, b"", hotkey, account("bob")),
+    }[call]
+
+
+FAILURES: list[tuple[str, str, tuple[Any, ...], Prepare]] = [
+    *(
+        (call, error, arguments(call, netuid, hotkey), prepare)
+        for call in (BURNED, LIMIT, WORK)
+        for error, netuid, hotkey, prepare in CASES
+    ),
+    (LIMIT, "RegistrationPriceLimitExceeded", (1, account("neuron-2"), TAO // 10 - 1), nothing),
+]
+
+UNREACHABLE: dict[tuple[str, str], str] = {
+    **dict.fromkeys(
+        [(call, "InsufficientLiquidity") for call in (BURNED, LIMIT, WORK)], "a purchase never takes the whole reserve"
+    ),
+    **dict.fromkeys([(call, "InsufficientBalance") for call in (BURNED, LIMIT, WORK)], "the deposit is never spent"),
+    **dict.fromkeys([(call, "RegistrationPriceLimitExceeded") for call in (BURNED, WORK)], "there is no limit"),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "args", "prepare"), FAILURES)
 def test_registration_that_fails_a_check_reports_it(
-    signer: str, call: str, args: tuple[object, ...], error: str
+    call: str, error: str, args: tuple[Any, ...], prepare: Prepare
 ) -> None:
     chain = DevChain()
-    assert chain.attempt(signer, call, *args) == error
+    prepare(chain)
+    assert failure(chain, "alice", call, *args) == error
+    assert (call, error) not in UNREACHABLE
     assert chain.state.read("subnets/neurons", 1) == 4
-    check_conservation(chain)
-
-
-def test_registration_where_it_is_switched_off_is_disabled() -> None:
-    chain = DevChain(dev_spec(subnets=(subnet({"network_registration_allowed": False}),)))
-    assert chain.attempt("alice", "neuron.burned_register", 1, account("miner")) == "SubNetRegistrationDisabled"
-
-
-def test_registration_dearer_than_the_balance_is_refused() -> None:
-    chain = DevChain(dev_spec(balances=((account("alice"), Rao(TAO // 100)),)))
-    assert chain.attempt("alice", "neuron.burned_register", 1, account("miner")) == "NotEnoughBalanceToStake"
 
 
 def test_registration_with_a_limit_at_the_price_succeeds() -> None:
@@ -132,11 +180,6 @@ def test_registration_in_a_full_subnet_with_few_exposed_neurons_evicts_an_immune
     chain = full_chain(immunity_period=1000, min_non_immune_uids=2)
     assert chain.attempt("bob", "neuron.burned_register", 1, account("miner")) == "ok"
     assert uid_of(chain.state, 1, account("miner")) == 1
-
-
-def test_registration_where_every_neuron_is_the_owners_finds_no_slot() -> None:
-    chain = full_chain(immune_owner_uids_limit=10)
-    assert chain.attempt("bob", "neuron.burned_register", 1, account("miner")) == "NoNeuronIdAvailable"
 
 
 def test_replacement_clears_the_row_and_zeroes_weights_on_the_slot_in_place() -> None:
