@@ -67,7 +67,7 @@ def register_network(
         if victim is None:
             raise CallError(ErrorCode.SubnetLimitReached)
     cost = current_lock_cost(state, height)
-    if free_balance(state, coldkey) < cost + ctx.spec.existential_deposit:
+    if free_balance(state, coldkey) < cost:
         raise CallError(ErrorCode.CannotAffordLockCost)
     events: list[Event] = []
     if victim is not None:
@@ -75,7 +75,7 @@ def register_network(
     netuid = _lowest_free(state) if victim is None else victim
     if associate_hotkey(state, hotkey, coldkey):
         events.append(event(EventKind.HotkeyAssociated, coldkey, hotkey))
-    _open(state, ctx, netuid, coldkey, hotkey, cost)
+    _open(state, ctx, netuid, coldkey, hotkey, _take_lock(state, ctx, coldkey, cost))
     events += place_registered(state, ctx, netuid, 0, hotkey)
     if identity is not None:
         check_identity(identity, SUBNET_FIELDS)
@@ -94,10 +94,21 @@ def _lowest_free(state: State) -> int:
     return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
 
-def _open(state: State, ctx: BlockContext, netuid: int, coldkey: AccountId, hotkey: AccountId, cost: Rao) -> None:
-    """Write everything a subnet starts with, and move its price into its pool."""
+def _take_lock(state: State, ctx: BlockContext, coldkey: AccountId, cost: Rao) -> Rao:
+    """Take the price from the owner, who keeps the existential deposit and then pays so much less (DTAO 13.38)."""
+    paid = Rao(min(cost, max(free_balance(state, coldkey) - ctx.spec.existential_deposit, 0)))
+    if cost and not paid:
+        raise CallError(ErrorCode.InsufficientBalance)
+    debit(state, coldkey, paid)
+    return paid
+
+
+def _open(state: State, ctx: BlockContext, netuid: int, coldkey: AccountId, hotkey: AccountId, paid: Rao) -> None:
+    """Write everything a subnet starts with; what was paid for it is its pool."""
     median = median_price([spot(state, number) for number in netuids(state)])
-    pool = first_pool(cost, Rao(global_parameter(state, "network_min_lock_cost")), median)
+    # No reserve that nobody paid: an owner short of the existential deposit may have paid less than the lowest cost.
+    lowest = min(Rao(global_parameter(state, "network_min_lock_cost")), paid)
+    pool = first_pool(paid, lowest, median)
     number = next_symbol(state)
     open_subnet_rows(state, netuid)
     kept = {name: int(state.read(f"subnets/{name}", netuid)) for name in INHERITED}
@@ -106,16 +117,15 @@ def _open(state: State, ctx: BlockContext, netuid: int, coldkey: AccountId, hotk
     if state.read("subnets/reused", netuid):
         for name, value in kept.items():
             state.write(f"subnets/{name}", netuid, value)
-    debit(state, coldkey, cost)
     values = {
         "registered_at": ctx.height,
         "last_epoch_block": first_last_epoch_block(netuid, chosen.tempo, ctx.height),
         "subnet_mechanism": DYNAMIC,
-        "account": cost,
+        "account": paid,
         "tao_reserve": pool.tao,
         "alpha_reserve": pool.alpha,
         "quote_weight": DEFAULT_QUOTE_WEIGHT,
-        "locked": cost,
+        "locked": paid,
         "symbol": number,
         "emission_enabled": int(ctx.spec.emission_on_registration),
         "subtoken_enabled": 0,
@@ -126,5 +136,5 @@ def _open(state: State, ctx: BlockContext, netuid: int, coldkey: AccountId, hotk
     state.write("subnets/owner_hotkey", netuid, np.frombuffer(hotkey, dtype=np.uint8))
     open_mechanisms(state, netuid, 0, chosen.mechanism_count)
     add_total_stake(state, pool.tao)
-    state.write("chain/last_lock_cost", 0, cost)
+    state.write("chain/last_lock_cost", 0, paid)
     state.write("chain/last_lock_block", 0, ctx.height)

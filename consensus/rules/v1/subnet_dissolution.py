@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ...fixed_point import Q96
 from ...types import AccountId, Rao
 from ..interface import BlockContext, Event
 from .balances import can_receive, credit, recycle
 from .children import remove_children
 from .dtao.safe_float import to_u64
 from .dtao.subnet_market import share_out_pot
+from .dtao.units import DYNAMIC
 from .events import EventKind, event
 from .locks import remove_locks
 from .markets import add_total_stake
@@ -51,8 +53,15 @@ def prune_victim(state: State, height: int) -> int | None:
     for netuid in netuids(state):
         registered = int(state.read("subnets/registered_at", netuid))
         if height >= registered + immunity:
-            candidates.append((state.read_wide("subnets/moving_price", netuid), registered, netuid))
+            candidates.append((_moving_price(state, netuid), registered, netuid))
     return min(candidates)[2] if candidates else None
+
+
+def _moving_price(state: State, netuid: int) -> int:
+    """Raw I96F32; that of a stable subnet reads as one whatever is stored (DTAO 13.39)."""
+    if state.read("subnets/subnet_mechanism", netuid) != DYNAMIC:
+        return Q96.one
+    return state.read_wide("subnets/moving_price", netuid)
 
 
 def dissolve_subnet(state: State, ctx: BlockContext, netuid: int) -> list[Event]:

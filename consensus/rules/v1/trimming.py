@@ -24,25 +24,24 @@ def trim_neurons(state: State, netuid: int, most: int, height: int) -> int:
     lowest, highest = (parameter(state, netuid, f"{which}_allowed_uids") for which in ("min", "max"))
     if not lowest <= most <= highest or most == 0:
         raise CallError(ErrorCode.ValueNotInBounds)
+    if neuron_count(state, netuid) > most:
+        _remove_worst(state, netuid, most, height)
+    state.write("subnets/max_allowed_uids", netuid, most)
+    return neuron_count(state, netuid)
+
+
+def _remove_worst(state: State, netuid: int, most: int, height: int) -> None:
+    """From the least paid on, of equals the highest uid first; fewer than 80 % protected leave enough to remove."""
     protected = _protected(state, netuid, height)
     if len(protected) * 100 // most >= MAX_PROTECTED_PERCENT:
         raise CallError(ErrorCode.TrimmingWouldExceedMaxImmunePercentage)
     count = neuron_count(state, netuid)
     emission = neuron_array(state, netuid, "emission").tolist()
     ranked = sorted(range(count), key=lambda uid: -emission[uid])
-    removed: list[int] = []
-    for uid in reversed(ranked):
-        if count - len(removed) <= most:
-            break
-        if uid not in protected:
-            removed.append(uid)
-    if removed:
-        kept = [uid for uid in range(count) if uid not in removed]
-        for uid in removed:
-            forget_serving(state, netuid, hotkey_of(state, netuid, uid))
-        _compress(state, netuid, kept)
-    state.write("subnets/max_allowed_uids", netuid, most)
-    return count - len(removed)
+    removed = [uid for uid in reversed(ranked) if uid not in protected][: count - most]
+    for uid in removed:
+        forget_serving(state, netuid, hotkey_of(state, netuid, uid))
+    _compress(state, netuid, [uid for uid in range(count) if uid not in removed])
 
 
 def _protected(state: State, netuid: int, height: int) -> list[int]:

@@ -13,7 +13,7 @@ from ..neurons import hotkeys_of, uid_of
 from ..registration import place_registered
 from ..stakes import ROOT, associate_hotkey, hotkey_owner, hotkey_stake
 from ..subnets import neuron_count, parameter
-from ..takes import DEFAULT_TAKE, set_delegate_take
+from ..takes import become_delegate
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _root_register(state: State, ctx: BlockContext, signer: AccountId, args: Arg
     if associate_hotkey(state, hotkey, signer):
         events.append(event(EventKind.HotkeyAssociated, signer, hotkey))
     events += place_registered(state, ctx, ROOT, uid, hotkey)
-    set_delegate_take(state, hotkey, DEFAULT_TAKE)
+    become_delegate(state, hotkey)
     for counter in ("block", "interval"):
         state.add(f"subnets/root_registrations_{counter}", ROOT, 1)
     return events

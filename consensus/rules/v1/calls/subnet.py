@@ -15,7 +15,7 @@ from ..subnet_creation import register_network
 from ..subnets import global_parameter, owner, parameter, read_schedule, subnet_exists
 from ..symbols import symbol_number, used_symbols
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
-from .orders import MAX_ARGUMENTS, order_numbered, run_order
+from .orders import MAX_ARGUMENTS, ORDERS, order_numbered, run_order
 
 if TYPE_CHECKING:
     from ....state.state import State
@@ -29,6 +29,9 @@ _TRIGGER: Final = 1
 _ACTIVITY: Final = 2
 _TEMPO: Final = 3
 """Numbers under which calls of this family are counted beside the administrative ones, which are above 0x0F00."""
+
+_FACTOR_ORDER: Final = next(order for order in ORDERS if order.name == "sudo_set_activity_cutoff_factor_milli")
+"""Governance's call for the same parameter: events name it."""
 
 
 def require_owner(state: State, netuid: int, signer: AccountId) -> None:
@@ -97,7 +100,7 @@ def _set_activity_cutoff_factor(state: State, ctx: BlockContext, signer: Account
     check_window(state, netuid, ctx.height)
     use_right(state, ctx, netuid, _ACTIVITY, _two_tempos(state, netuid))
     state.write("subnets/activity_cutoff_factor_milli", netuid, factor)
-    return [event(EventKind.ParameterSet, netuid, 0, factor)]
+    return [event(EventKind.ParameterSet, netuid, _FACTOR_ORDER.number, factor)]
 
 
 def _two_tempos(state: State, netuid: int) -> int:
