@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dev_chain import DevChain, account
@@ -11,18 +12,19 @@ from yumad.consensus.rules.v1.errors import error_name
 from yumad.consensus.state.state import State
 from yumad.consensus.types import AccountId
 
-_NO_TRANSACTIONS = Body(None, (), ())
 
+def failure(chain: DevChain, name: str, call: str, *args: Any, after: Sequence[bytes] = ()) -> str:
+    """Name of the error of a call that changes nothing but fee and nonce; `ok` for one that succeeds.
 
-def failure(chain: DevChain, name: str, call: str, *args: Any) -> str:
-    """Name of the error of a call that changes nothing but fee and nonce; `ok` for one that succeeds."""
+    `after` are transactions of others that go before it in its block.
+    """
     author = author_coldkey(chain.state, chain.context())
     assert author is not None
     before, nonce = chain.state.begin(), chain.nonce(name)
-    chain.rules.apply_block(chain.state, chain.context(), _NO_TRANSACTIONS, False)
+    chain.rules.apply_block(chain.state, chain.context(), Body(None, (), tuple(after)), False)
     columns, balances = _columns(chain.state), _balances(chain.state)
     chain.state.rollback(before)
-    outcome = chain.send(name, call, *args)
+    outcome = chain.block(*after, chain.sign(name, call, *args)).transactions[-1]
     if outcome.code:
         assert _columns(chain.state) == columns
         for key, change in ((account(name), -outcome.fee), (author, outcome.fee)):
