@@ -33,7 +33,8 @@ def simulate(
         from ..simulate.economy_runs import run_economy
         from ..simulate.epoch_runs import run_epochs
         from ..simulate.results import write_csv
-        from ..simulate.scenario import EpochScenario, read_scenario
+        from ..simulate.scenario import EpochScenario
+        from ..simulate.scenario_file import read_scenario
 
         scenario = read_scenario(file)
         results = run_epochs(scenario) if isinstance(scenario, EpochScenario) else run_economy(scenario)
@@ -94,6 +95,7 @@ def _document(result: VariantResult) -> dict[str, Any]:
                 "price_rao": str(row.price),
                 "moving_price_rao": str(row.moving_price),
                 "tao_reserve": str(row.tao_reserve),
+                "alpha_reserve": str(row.alpha_reserve),
                 "alpha_out": str(row.alpha_out),
                 "tao_emission": str(row.tao_emission),
             }

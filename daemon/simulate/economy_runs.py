@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from ...consensus.block import Body
-from ...consensus.chain_spec import ChainSpec, genesis_hash
+from ...consensus.chain_spec import ChainSpec, check_chain_spec, genesis_hash
 from ...consensus.chain_spec_toml import chain_spec_from_document
 from ...consensus.dev_accounts import dev_authority, dev_keypair
 from ...consensus.rules.interface import BlockContext, BlockOutcome
@@ -18,12 +20,13 @@ from ...consensus.rules.v1.epoch_record import EpochRecord
 from ...consensus.rules.v1.errors import error_name
 from ...consensus.rules.v1.explanation import rerun
 from ...consensus.rules.v1.markets import spot
-from ...consensus.rules.v1.neurons import hotkeys_of
+from ...consensus.rules.v1.payout import PaymentKind
 from ...consensus.rules.v1.read import price_in_rao
 from ...consensus.rules.v1.subnets import netuids
+from ...consensus.ss58 import encode_address
 from ...consensus.statement import VoteDomain
 from ...consensus.transaction import TransactionDomain, encode_transaction, fork_digest, sign_transaction
-from ...consensus.types import ZERO_HASH, Era, Hash32, Height, InvalidError, Rao, Slot
+from ...consensus.types import ZERO_HASH, AccountId, Era, Hash32, Height, InvalidError, MalformedError, Rao, Slot
 from ..arguments import ArgumentError, parse_text
 from .epoch_runs import bond_rows
 from .results import EpochRow, MarketRow, VariantResult
@@ -34,41 +37,78 @@ AUTHORITY_STAKE: Final = Rao(10**9)
 
 _DEFAULTS: Final = {"name": "simulation", "profile": "dev", "genesis_time": 1}
 
+_EARNED: Final = (
+    PaymentKind.INCENTIVE,
+    PaymentKind.TAKE,
+    PaymentKind.NOMINATORS,
+    PaymentKind.ROOT_TAKE,
+    PaymentKind.ROOT_CLAIMABLE,
+    PaymentKind.ROOT_TO_OWNER,
+)
+"""What counts as a neuron's emission: what its work and judgement brought to it and to those behind it. The owner's cut
+is no neuron's, and what was withheld from an owner's keys nobody has."""
+
 
 def run_economy(scenario: EconomyScenario) -> list[VariantResult]:
-    """Every variant of a scenario. Raises ScenarioError for a call that cannot be in a block."""
+    """Every variant of a scenario. Raises ScenarioError for a chain or a call that cannot be."""
     return [_run_variant(scenario, name, table) for name, table in scenario.variants]
 
 
 def _run_variant(scenario: EconomyScenario, name: str, table: Mapping[str, Any]) -> VariantResult:
-    chain = _Chain(_spec(scenario, table))
+    chain, known = _Chain(_spec(scenario, table)), _development_names(scenario)
     result = VariantResult(name)
+    calls_at: dict[int, list[ScenarioCall]] = {}
+    for call in scenario.calls:
+        calls_at.setdefault(call.block, []).append(call)
     for height in range(1, scenario.blocks + 1):
-        calls = [call for call in scenario.calls if call.block == height]
+        calls = calls_at.get(height, [])
         outcome = chain.block(calls)
         for call, done in zip(calls, outcome.transactions, strict=True):
             result.calls.append(
                 {"block": height, "signer": call.signer, "call": call.call, "result": error_name(done.code)}
             )
-        _note(result, chain, height, outcome)
+        _note(result, chain, height, outcome, known)
     return result
 
 
 def _spec(scenario: EconomyScenario, table: Mapping[str, Any]) -> ChainSpec:
-    """The scenario's chain with a development authority of its own, and a variant's hyperparameters everywhere."""
+    """The scenario's chain with a development authority of its own, and a variant's hyperparameters everywhere.
+
+    Raises ScenarioError.
+    """
     document = {**_DEFAULTS, **scenario.spec}
     subnets = document.get("subnets", [])
     if isinstance(subnets, list):
         document["subnets"] = [
-            {**subnet, "hyperparameters": {**subnet.get("hyperparameters", {}), **table}} if isinstance(subnet, dict)
+            {**subnet, "hyperparameters": {**subnet["hyperparameters"], **table}}
+            if isinstance(subnet, dict) and isinstance(subnet.setdefault("hyperparameters", {}), dict)
             else subnet
-            for subnet in subnets
-        ]  # fmt: skip
-    bare = chain_spec_from_document(document, check=False)
-    authority = dev_authority(1, bare.name, bare.salt).spec
-    staked = [*bare.stakes, (authority.hotkey, authority.coldkey, AUTHORITY_STAKE)]
-    fields = {name: getattr(bare, name) for name in bare.__dataclass_fields__}
-    return ChainSpec(**{**fields, "authorities": (authority,), "stakes": tuple(sorted(staked))})
+            for subnet in deepcopy(subnets)
+        ]
+    try:
+        bare = chain_spec_from_document(document, check=False)
+        authority = dev_authority(1, bare.name, bare.salt).spec
+        staked = [*bare.stakes, (authority.hotkey, authority.coldkey, AUTHORITY_STAKE)]
+        spec = replace(bare, authorities=(authority,), stakes=tuple(sorted(staked)))
+        check_chain_spec(spec)
+    except (InvalidError, MalformedError) as error:
+        raise ScenarioError(f"chain: {error.message}", remedy=error.remedy) from None
+    return spec
+
+
+def _development_names(scenario: EconomyScenario) -> dict[bytes, str]:
+    """The development names a scenario uses, by account: people wrote those, and want to read them again."""
+    names = {call.signer: None for call in scenario.calls}
+    waiting: list[Any] = [scenario.spec, [dict(call.args) for call in scenario.calls]]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif isinstance(value, str) and value.startswith("dev:"):
+            names[value.removeprefix("dev:")] = None
+    return {dev_keypair(name).public_key: name for name in names}
 
 
 class _Chain:
@@ -133,7 +173,7 @@ class _Chain:
         )
 
 
-def _note(result: VariantResult, chain: _Chain, height: int, outcome: BlockOutcome) -> None:
+def _note(result: VariantResult, chain: _Chain, height: int, outcome: BlockOutcome, known: Mapping[bytes, str]) -> None:
     state = chain.state
     for netuid in netuids(state):
         numbers = {
@@ -154,19 +194,22 @@ def _note(result: VariantResult, chain: _Chain, height: int, outcome: BlockOutco
         )
     for epoch in outcome.epochs:
         if isinstance(epoch.record, EpochRecord) and epoch.record.inputs:
-            _note_epoch(result, chain, epoch.record)
+            _note_epoch(result, chain, epoch.record, known)
 
 
-def _note_epoch(result: VariantResult, chain: _Chain, record: EpochRecord) -> None:
+def _note_epoch(result: VariantResult, chain: _Chain, record: EpochRecord, known: Mapping[bytes, str]) -> None:
     """The neurons of an epoch, over all mechanisms; bonds of the first."""
     netuid, run = record.netuid, rerun(record)
     number = int(chain.state.read("subnets/epoch_index", netuid)) - 1
     paid: dict[bytes, int] = {}
     for payment in record.payout.payments:
+        if payment.kind not in _EARNED:
+            continue
         paid[payment.earner] = paid.get(payment.earner, 0) + payment.amount
     traces = [output.trace for output in run.outputs if output.trace is not None]
-    for uid, hotkey in enumerate(hotkeys_of(chain.state, netuid)[: len(record.payout.emissions)]):
-        result.neurons.setdefault((netuid, uid), f"{netuid}/{uid}")
+    for uid, hotkey in enumerate(emission.hotkey for emission in record.payout.emissions):
+        label = known.get(hotkey) or encode_address(AccountId(hotkey))[:12]
+        result.neurons[netuid, uid] = f"{netuid}/{uid} {label}"
         incentive, dividends, consensus, trust = (
             int(np.array([getattr(trace, name)[uid] for trace in traces], dtype=np.int64).sum()) // len(traces)
             for name in ("incentive", "dividends", "consensus", "validator_trust")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
+from math import gcd, lcm
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...consensus.chain_spec_fields import override
 from ...consensus.chain_spec_parameters import SubnetHyperparameters
 from ...consensus.rules.v1.yuma.epoch import run_epoch
 from ...consensus.rules.v1.yuma.inputs import EpochInput, EpochParameters, activity_cutoff_blocks
 from ...consensus.rules.v1.yuma.outputs import EpochOutput
 from ...consensus.rules.v1.yuma.q32_arrays import Q32Array
 from ...consensus.rules.v1.yuma.sparse_rows import SparseRows, rows_from_lists
+from ...consensus.types import U16_MAX
 from .results import ONE, BondRow, EpochRow, VariantResult
-from .scenario import EpochScenario, Variant, proportions, scaled_to_u16
+from .scenario import EpochScenario, Variant, WeightRow
 
 FIRST_BLOCK: Final = 1
 """Where neurons stand registered; the first epoch runs at the end of the first tempo."""
@@ -42,8 +45,11 @@ def _run_variant(scenario: EpochScenario, variant: Variant) -> VariantResult:
     permits: NDArray[np.bool_] | None = None
     last_step = 0
     scaled = proportions if variant.exact else scaled_to_u16
+    submissions: dict[int, list[WeightRow]] = {}
+    for row in scenario.weights:
+        submissions.setdefault(row.epoch, []).append(row)
     for epoch in range(scenario.epochs):
-        chosen = override(chosen, variant.changes.get(epoch, {}), where=f"changes at epoch {epoch}")
+        chosen = variant.changes.get(epoch, chosen)
         stakes = scenario.stakes.get(epoch, stakes)
         tempo = max(chosen.tempo, SHORTEST_TEMPO)
         block = last_step + tempo
@@ -51,10 +57,9 @@ def _run_variant(scenario: EpochScenario, variant: Variant) -> VariantResult:
         for uid in scenario.registrations.get(epoch, ()):
             registration[uid] = block - 2
             rows[uid], permit[uid], resubmits[uid] = [], False, True
-        for row in scenario.weights:
-            if row.epoch == epoch:
-                rows[row.validator] = list(zip(row.targets, scaled(row.shares), strict=True))
-                submitted[row.validator], resubmits[row.validator] = block - 1, not row.once
+        for row in submissions.get(epoch, ()):
+            rows[row.validator] = list(zip(row.targets, scaled(row.shares), strict=True))
+            submitted[row.validator], resubmits[row.validator] = block - 1, not row.once
         case = EpochInput(
             block=block,
             tempo=tempo,
@@ -82,6 +87,22 @@ def _run_variant(scenario: EpochScenario, variant: Variant) -> VariantResult:
         if variant.exact and chosen.yuma3_on:
             bonds = replace(carried, value=carried.value >> 16)  # only their places count beside the carried ones
     return result
+
+
+def scaled_to_u16(shares: Sequence[Fraction]) -> tuple[int, ...]:
+    """Weights as the chain stores them: the largest becomes 65535, the others in proportion, rounded."""
+    largest = max(shares, default=Fraction(0))
+    if not largest:
+        return tuple(0 for _ in shares)
+    return tuple(round(share * U16_MAX / largest) for share in shares)
+
+
+def proportions(shares: Sequence[Fraction]) -> tuple[int, ...]:
+    """The smallest whole numbers in exactly these proportions, or `scaled_to_u16` where they do not fit a u16."""
+    scale = lcm(*(share.denominator for share in shares))
+    whole = [int(share * scale) for share in shares]
+    shrunk = [value // (gcd(*whole) or 1) for value in whole]
+    return tuple(shrunk) if max(shrunk, default=0) <= U16_MAX else scaled_to_u16(shares)
 
 
 def _first_permits(stakes: tuple[int, ...], chosen: SubnetHyperparameters) -> NDArray[np.bool_]:

@@ -26,6 +26,7 @@ class EpochRow:
     consensus: int
     validator_trust: int
     emission: int
+    """Units of alpha; without the owner's cut and what is withheld from an owner's keys."""
     prerank: int = 0
     """Stake-weighted weights received, before clipping; `epochs` mode only, as rank."""
     rank: int = 0
@@ -70,7 +71,7 @@ class VariantResult:
 
     name: str
     neurons: dict[tuple[int, int], str] = field(default_factory=dict)
-    """(netuid, uid) -> name."""
+    """(netuid, uid) -> name; in an economy that of the uid's latest hotkey."""
     epochs: list[EpochRow] = field(default_factory=list)
     bonds: list[BondRow] = field(default_factory=list)
     market: list[MarketRow] = field(default_factory=list)

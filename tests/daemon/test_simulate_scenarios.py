@@ -17,7 +17,8 @@ from published_scenarios import (
 )
 from yumad.daemon.simulate.epoch_runs import run_epochs
 from yumad.daemon.simulate.results import EpochRow, VariantResult, share
-from yumad.daemon.simulate.scenario import EpochScenario, scenario_from_document
+from yumad.daemon.simulate.scenario import EpochScenario
+from yumad.daemon.simulate.scenario_file import scenario_from_document
 
 WINNER_TAKES_ALL = "the reference gives the whole incentive to the top servers, which the chain does not do"
 
