@@ -33,6 +33,7 @@ from .schema import (
 )
 from .stakes import ROOT, position_key, stake_key
 from .subnets import open_mechanisms, open_subnet_rows, write_hyperparameters
+from .symbols import next_symbol
 from .weights import write_row
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def _write_subnet(state: State, subnet: SubnetSpec) -> None:
     for name, value in pool.items():
         state.write(f"subnets/{name}", netuid, value)
     state.write_wide("subnets/moving_price", netuid, subnet.moving_price)
+    state.write("subnets/symbol", netuid, next_symbol(state))
     state.add("chain/total_stake", 0, subnet.tao_reserve)
     _write_neurons(state, subnet)
 
