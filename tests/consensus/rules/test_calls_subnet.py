@@ -85,6 +85,20 @@ def done(call: str, *args: Any) -> Prepare:
     return prepare
 
 
+def with_the_deposit_only(*signed: Any) -> Prepare:
+    """A subnet costs as little as the existential deposit, and that is all alice has after the fee."""
+
+    def prepare(chain: DevChain) -> None:
+        everywhere(network_min_lock_cost=500)(chain)
+        chain.state.write("chain/last_lock_cost", 0, 500)
+        call, row = call_named(signed[0]), chain.state.accounts().find(account("alice"), 0)
+        assert call is not None and row is not None
+        fee = chain.spec.fees.of(call.number, len(chain.sign("alice", *signed)))
+        chain.state.write("accounts/free", row, fee + 500)
+
+    return prepare
+
+
 OWNERS: list[tuple[str, tuple[Any, ...]]] = [
     (START, ()),
     (TEMPO, (9,)),
@@ -105,6 +119,7 @@ FAILURES: list[tuple[str, str, str, tuple[Any, ...], Prepare]] = [
             ("NetworkTxRateLimitExceeded", "alice", NEW, registered),
             ("SubnetLimitReached", "alice", NEW, everywhere(subnet_limit=1, network_min_lock_cost=1000 * TAO)),
             ("CannotAffordLockCost", "alice", NEW, everywhere(network_min_lock_cost=1000 * TAO)),
+            ("InsufficientBalance", "alice", NEW, with_the_deposit_only(call, NEW, *identity)),
         ]
     ),
     (WITH_IDENTITY, "InvalidIdentity", "alice", (NEW, IDENTITY[:7]), nothing),
@@ -132,10 +147,6 @@ FAILURES: list[tuple[str, str, str, tuple[Any, ...], Prepare]] = [
 ]
 
 UNREACHABLE: dict[tuple[str, str], str] = {
-    **dict.fromkeys(
-        [(call, "InsufficientBalance") for call in (REGISTER, WITH_IDENTITY)],
-        "the price was checked, and is above the existential deposit",
-    ),
     (REGISTER, "InvalidIdentity"): "there is none",
     (SYMBOL, "NotSubnetOwner"): "owners' calls answer BadOrigin (DTAO 10)",
     (TRIGGER, "AdminActionProhibitedDuringWeightsWindow"): "the window has an error of its own here",
