@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...types import AccountId, Hash32
+from ...types import U16_MAX, AccountId, Hash32
 from .errors import CallError, ErrorCode
 from .neurons import hotkeys_of
 from .records import RecordTag, delete_record, get_record, put_record, record_accounts
@@ -40,8 +40,8 @@ class Commit(NamedTuple):
 
 
 def mechanism_index(netuid: int, mechanism: int) -> int:
-    """Storage index of a mechanism; fits a u16."""
-    return mechanism * MECHANISM_STRIDE + netuid
+    """Storage index of a mechanism, a u16 that saturates: a mechanism that nobody has must not raise here."""
+    return min(mechanism * MECHANISM_STRIDE + netuid, U16_MAX)
 
 
 def current_epoch(state: State, netuid: int, height: int) -> int:
