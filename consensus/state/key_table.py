@@ -7,7 +7,7 @@ of free rows are caches: they follow the columns through every undo, and a loade
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -88,12 +88,19 @@ class KeyTable:
 
     def matching(self, part: Part, value: bytes) -> list[bytes]:
         """Keys in use whose `part` is `value`, ascending."""
+        return sorted(self._group(part, value))
+
+    def count(self, part: Part, value: bytes) -> int:
+        """How many keys in use have `value` for `part`."""
+        return len(self._group(part, value))
+
+    def _group(self, part: Part, value: bytes) -> Mapping[bytes, None]:
         groups = self._groups.get(part)
         if groups is None:
             groups = self._groups[part] = {}
             for key in self._rows:
                 groups.setdefault(_part_of(key, part), {})[key] = None
-        return sorted(groups.get(value, ()))
+        return groups.get(value, {})
 
     def open(self, key: bytes) -> int:
         """Row of `key`, allocated with zeros if it has none. Raises InvalidError for a key of the wrong width."""

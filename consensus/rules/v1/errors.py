@@ -105,6 +105,7 @@ class ErrorCode(IntEnum):
     InsufficientStakeForLock = 173
     NoExistingLock = 174
     AccountRejectsLockedAlpha = 175
+    TooManyLockedPositions = 176
     # Subnets
     NetworkTxRateLimitExceeded = 192
     SubnetLimitReached = 193
@@ -242,6 +243,7 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.DelegateTakeTooLow: "the take is below its minimum, or not on the right side of the present one",
     ErrorCode.DelegateTakeTooHigh: "the take is above its maximum",
     ErrorCode.DelegateTxRateLimitExceeded: "the take was changed too short a time ago to raise it",
+    ErrorCode.TooManyLockedPositions: "a coldkey with a lock stakes on at most 256 hotkeys of a subnet; gather some",
     ErrorCode.LockHotkeyMismatch: "the lock is bound to another hotkey; move it first",
     ErrorCode.InsufficientStakeForLock: "the coldkey's stake on the subnet does not cover the lock",
     ErrorCode.NoExistingLock: "the coldkey has no lock on the subnet",

@@ -7,7 +7,7 @@ the hotkey in the contest for the subnet's ownership. A decaying lock bleeds out
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,11 +18,15 @@ from .dtao.units import Alpha
 from .errors import CallError, ErrorCode
 from .lock_totals import add_to_total, lock_rates, note_decrease, take_from_total, total_key, totals_of_subnet
 from .schema_tables import COLDKEYS, LOCK_TOTALS, LOCKS, OF_NETUID
-from .stakes import coldkey_alpha, hotkey_owner, stake_key
+from .stakes import coldkey_alpha, count_positions, has_position, hotkey_owner, stake_key
 from .subnets import owner, owner_hotkey
 
 if TYPE_CHECKING:
     from ...state.state import State
+
+
+MAX_LOCKED_POSITIONS: Final = 256
+"""Hotkeys of one subnet that a coldkey with a lock may stake on: each withdrawal adds them all up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,21 @@ def unlocked_alpha(state: State, netuid: int, coldkey: bytes, height: int) -> in
     """Alpha that a coldkey may take out on a subnet, over all its hotkeys there."""
     held = current_lock(state, netuid, coldkey, height)
     return max(coldkey_alpha(state, netuid, coldkey) - (0 if held is None else held.lock.mass), 0)
+
+
+def may_take_out(state: State, netuid: int, coldkey: bytes, alpha: int, height: int) -> bool:
+    """Whether the lock leaves a coldkey this much of its stake on a subnet; without a lock nothing is added up."""
+    if stored_lock(state, netuid, coldkey) is None:
+        return True
+    return unlocked_alpha(state, netuid, coldkey, height) >= alpha
+
+
+def require_room(state: State, netuid: int, hotkey: bytes, coldkey: bytes) -> None:
+    """Raise TooManyLockedPositions where a coldkey with a lock would stake on one hotkey more than can be added up."""
+    if stored_lock(state, netuid, coldkey) is None or has_position(state, netuid, hotkey, coldkey):
+        return
+    if count_positions(state, netuid, coldkey) >= MAX_LOCKED_POSITIONS:
+        raise CallError(ErrorCode.TooManyLockedPositions)
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from .balances import free_balance
 from .dtao.pool import MAX_INPUT_RATIO, MAX_PRICE, MIN_PRICE, Side, Swap, SwapError
 from .dtao.stake_limits import least_stake
 from .errors import CallError, ErrorCode
-from .locks import unlocked_alpha
+from .locks import may_take_out
 from .markets import SWAP_ERRORS, read_pool, simulate
 from .stakes import enough_precision, hotkey_owner, position
 from .subnets import parameter, subnet_exists
@@ -127,7 +127,7 @@ def check_remove(
     if not allow_partial and alpha > most:
         raise CallError(ErrorCode.SlippageTooHigh)
     require_hotkey(state, hotkey)
-    if unlocked_alpha(state, netuid, coldkey, ctx.height) < alpha:
+    if not may_take_out(state, netuid, coldkey, alpha, ctx.height):
         raise CallError(ErrorCode.StakeUnavailable)
     check_bond(state, ctx, hotkey, netuid, alpha)
 

@@ -12,7 +12,7 @@ from .balances import can_receive, credit, debit
 from .dtao.stake_limits import most_to_swap
 from .errors import CallError, ErrorCode
 from .events import EventKind, event
-from .locks import move_lock_for_transfer, unlocked_alpha
+from .locks import may_take_out, move_lock_for_transfer, require_room
 from .markets import read_pool
 from .root_stake import adjust_root_claims
 from .stake_checks import order_limit, require_hotkey, require_subnet, simulated_sale, trades
@@ -77,7 +77,7 @@ def move_stake(
             if not allow_partial and alpha > most:
                 raise CallError(ErrorCode.SlippageTooHigh)
             alpha = min(alpha, most)
-        if unlocked_alpha(state, origin.netuid, origin.coldkey, ctx.height) < alpha:
+        if not may_take_out(state, origin.netuid, origin.coldkey, alpha, ctx.height):
             raise CallError(ErrorCode.StakeUnavailable)
     if is_transfer and not all(parameter(state, place.netuid, "transfer_toggle") for place in (origin, target)):
         raise CallError(ErrorCode.TransferDisallowed)
@@ -93,6 +93,7 @@ def _within(state: State, ctx: BlockContext, origin: Place, target: Place, alpha
     decrease_position(state, netuid, origin.hotkey, origin.coldkey, alpha)
     if not enough_precision(state, netuid, target.hotkey, alpha):
         raise CallError(ErrorCode.InsufficientLiquidity)
+    require_room(state, netuid, target.hotkey, target.coldkey)
     increase_position(state, netuid, target.hotkey, target.coldkey, alpha)
     if netuid == ROOT:
         adjust_root_claims(state, origin.hotkey, origin.coldkey, -alpha)

@@ -104,6 +104,11 @@ def positions_on_subnet(state: State, netuid: int, coldkey: bytes) -> list[tuple
     return [(AccountId(key[2:34]), position(state, netuid, key[2:34], coldkey)) for key in keys]
 
 
+def count_positions(state: State, netuid: int, coldkey: bytes) -> int:
+    """How many hotkeys of a subnet a coldkey has stake on."""
+    return state.key_table(POSITIONS).count(OF_NETUID_COLDKEY, netuid.to_bytes(2, "big") + coldkey)
+
+
 def coldkey_alpha(state: State, netuid: int, coldkey: bytes) -> int:
     """All stake of a coldkey on one subnet, over its hotkeys."""
     return sum(held for _, held in positions_on_subnet(state, netuid, coldkey))

@@ -17,7 +17,7 @@ from .balances import can_receive, credit, debit, free_balance
 from .dtao.pool import MAX_PRICE, MIN_PRICE
 from .errors import CallError, ErrorCode
 from .events import EventKind, event
-from .locks import clean_up_lock, reduce_lock
+from .locks import clean_up_lock, reduce_lock, require_room
 from .markets import buy, sell, spot
 from .root_stake import adjust_root_claims, note_root_holder
 from .schema_tables import POSITIONS
@@ -75,6 +75,7 @@ def stake_into(
         raise CallError(ErrorCode.AmountTooLow)
     if not enough_precision(state, netuid, hotkey, done.paid_out):
         raise CallError(ErrorCode.InsufficientLiquidity)
+    require_room(state, netuid, hotkey, coldkey)
     increase_position(state, netuid, hotkey, coldkey, done.paid_out)
     if done.fee:
         state.add("subnets/account", netuid, -done.fee)

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from dev_chain import DevChain, account, check_conservation, event_names
 from yumad.consensus.profiles import TAO
+from yumad.consensus.rules.v1 import locks
 from yumad.consensus.rules.v1.calls.locks import CALLS
 from yumad.consensus.rules.v1.coldkey_swap import check_target
 from yumad.consensus.rules.v1.dtao.conviction import Lock
 from yumad.consensus.rules.v1.errors import CallError
 from yumad.consensus.rules.v1.lock_totals import read_total, rolled_total, total_key, totals_of_subnet
 from yumad.consensus.rules.v1.locks import (
+    MAX_LOCKED_POSITIONS,
     add_lock,
     current_lock,
     is_perpetual,
@@ -22,7 +24,13 @@ from yumad.consensus.rules.v1.locks import (
     stored_lock,
     unlocked_alpha,
 )
-from yumad.consensus.rules.v1.stakes import coldkey_alpha, position
+from yumad.consensus.rules.v1.stakes import (
+    associate_hotkey,
+    coldkey_alpha,
+    decrease_position,
+    increase_position,
+    position,
+)
 
 N0, N1, N2, N3 = (account(f"neuron-{n}") for n in range(4))
 ALICE, BOB, CAROL = account("alice"), account("bob"), account("carol")
@@ -59,6 +67,24 @@ def both_locked(chain: DevChain) -> None:
     locked(chain)
 
 
+def spread(chain: DevChain, hotkeys: int = MAX_LOCKED_POSITIONS - 1) -> None:
+    """bob's stake behind neuron-1 and that many hotkeys more."""
+    for number in range(hotkeys):
+        hotkey = account(f"bob-{number}")
+        associate_hotkey(chain.state, hotkey, BOB)
+        decrease_position(chain.state, 1, N1, BOB, TAO // 100)
+        increase_position(chain.state, 1, hotkey, BOB, TAO // 100)
+
+
+def spread_and_locked(chain: DevChain) -> None:
+    spread(chain)
+    locked(chain)
+
+
+def spread_too_far(chain: DevChain) -> None:
+    spread(chain, MAX_LOCKED_POSITIONS)
+
+
 def nothing(chain: DevChain) -> None:
     pass
 
@@ -80,6 +106,10 @@ FAILURES: list[tuple[str, str, Arrange, tuple[Any, ...]]] = [
     (LOCK, "LockHotkeyMismatch", locked, (N3, 1, 10**6 * TAO)),
     (LOCK, "InsufficientStakeForLock", nothing, (N1, 1, 50 * TAO)),
     (LOCK, "InsufficientStakeForLock", locked, (N2, 1, 40 * TAO)),
+    (LOCK, "TooManyLockedPositions", spread_too_far, (N1, 1, TAO)),
+    ("stake.add_stake", "TooManyLockedPositions", spread_and_locked, (N3, 1, TAO)),
+    ("stake.add_stake_limit", "TooManyLockedPositions", spread_and_locked, (N3, 1, TAO, 2**60, False)),
+    ("stake.move_stake", "TooManyLockedPositions", spread_and_locked, (N1, N3, 1, 1, TAO)),
     (MOVE, "HotKeyAccountNotExists", nothing, (UNKNOWN, 9)),
     (MOVE, "SubnetNotExists", nothing, (N1, 9)),
     (MOVE, "NoExistingLock", nothing, (N1, 1)),
@@ -104,6 +134,19 @@ def test_call_that_fails_a_check_reports_it(
     arrange(chain)
     assert chain.attempt("bob", call, *args) == error
     check_conservation(chain)
+
+
+def test_coldkey_with_a_lock_on_many_hotkeys_still_adds_to_those_it_has_and_takes_out(chain: DevChain) -> None:
+    spread_and_locked(chain)
+    assert chain.attempt("bob", "stake.add_stake", N1, 1, TAO) == "ok"
+    assert chain.attempt("bob", "stake.remove_stake", N1, 1, TAO) == "ok"
+
+
+def test_without_a_lock_no_stake_is_added_up(chain: DevChain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else somebody with ten thousand hotkeys would make everybody add them up for the fee of one withdrawal."""
+    spread_too_far(chain)
+    monkeypatch.setattr(locks, "coldkey_alpha", lambda *_: pytest.fail("stake was added up"))
+    assert chain.attempt("bob", "stake.remove_stake", N1, 1, TAO) == "ok"
 
 
 # --- locking and ageing -----------------------------------------------------------------------------------------------

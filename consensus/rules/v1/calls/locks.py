@@ -8,9 +8,9 @@ from ....types import AccountId
 from ...interface import BlockContext, Event
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
-from ..locks import add_lock, move_lock, roll_lock, set_perpetual
+from ..locks import MAX_LOCKED_POSITIONS, add_lock, move_lock, roll_lock, set_perpetual
 from ..schema_tables import COLDKEYS
-from ..stakes import ROOT, coldkey_alpha, hotkey_owner
+from ..stakes import ROOT, coldkey_alpha, count_positions, hotkey_owner
 from ..subnets import subnet_exists
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
 
@@ -30,6 +30,8 @@ def _lock_stake(state: State, ctx: BlockContext, signer: AccountId, args: Argume
     if hotkey_owner(state, hotkey) is None:
         raise CallError(ErrorCode.HotKeyAccountNotExists)
     _require_subnet(state, netuid)
+    if count_positions(state, netuid, signer) > MAX_LOCKED_POSITIONS:
+        raise CallError(ErrorCode.TooManyLockedPositions)
     held = roll_lock(state, netuid, signer, ctx.height)
     if held is not None and held.hotkey != hotkey:
         raise CallError(ErrorCode.LockHotkeyMismatch)

@@ -10,7 +10,7 @@ from ....types import AccountId
 from ...interface import BlockContext, Event
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
-from ..locks import unlocked_alpha
+from ..locks import may_take_out
 from ..neurons import uid_of
 from ..schema_tables import AUTO_STAKES
 from ..stake_checks import require_hotkey, require_subnet, trades
@@ -86,7 +86,7 @@ def _destroy(
     amount = min(wanted, position(state, netuid, hotkey, signer))
     if int(state.read("subnets/alpha_out", netuid)) < amount:
         raise CallError(ErrorCode.InsufficientLiquidity)
-    if unlocked_alpha(state, netuid, signer, ctx.height) < amount:
+    if not may_take_out(state, netuid, signer, amount, ctx.height):
         raise CallError(ErrorCode.StakeUnavailable)
     decrease_position(state, netuid, hotkey, signer, amount)
     if recycle:
