@@ -204,7 +204,7 @@ TEXTS: Final[dict[ErrorCode, str]] = {
     ErrorCode.AmountTooLow: "the amount is below the minimum",
     ErrorCode.HotKeyAccountNotExists: "the hotkey is not known; register it or associate it with a coldkey first",
     ErrorCode.InsufficientLiquidity: "the subnet's pool cannot fill the order",
-    ErrorCode.BadOrigin: "too few valid signatures of this network's admin keys",
+    ErrorCode.BadOrigin: "the signer does not own the subnet, or too few valid signatures of the admin keys",
     ErrorCode.AdminNonceMismatch: "the admin nonce is not the next one",
     ErrorCode.AdminCallExpired: "the administrative order is past its last height",
     ErrorCode.AdminCallUnknown: "the call is not an administrative one",
