@@ -147,7 +147,6 @@ UNREACHABLE: dict[tuple[str, str], str] = {
     **dict.fromkeys(
         [(call, "InsufficientLiquidity") for call in (BURNED, LIMIT, WORK)], "a purchase never takes the whole reserve"
     ),
-    **dict.fromkeys([(call, "InsufficientBalance") for call in (BURNED, LIMIT, WORK)], "the deposit is never spent"),
     **dict.fromkeys([(call, "RegistrationPriceLimitExceeded") for call in (BURNED, WORK)], "there is no limit"),
 }
 
@@ -161,6 +160,14 @@ def test_registration_that_fails_a_check_reports_it(
     assert failure(chain, "alice", call, *args) == error
     assert (call, error) not in UNREACHABLE
     assert chain.state.read("subnets/neurons", 1) == 4
+
+
+@pytest.mark.parametrize("call", [BURNED, LIMIT, WORK])
+def test_registration_by_one_who_has_only_the_existential_deposit_fails_however_low_the_price(call: str) -> None:
+    fee = 100_000 + 100 * len(DevChain().sign("poor", call, *arguments(call, 1, MINER)))
+    chain = DevChain(dev_spec(balances=((account("poor"), Rao(fee + 500)),)))
+    having(burn=500, min_burn=0)(chain)
+    assert failure(chain, "poor", call, *arguments(call, 1, MINER)) == "InsufficientBalance"
 
 
 def test_registration_with_a_limit_at_the_price_succeeds() -> None:

@@ -57,10 +57,15 @@ def _register(
 
 
 def _pay(state: State, ctx: BlockContext, coldkey: AccountId, netuid: int, price: int) -> None:
-    """Buy alpha for the price and destroy it. The TAO stays in the pool, its fee in the subnet's account (13.18)."""
+    """Buy alpha for the price and destroy it. The TAO stays in the pool, its fee in the subnet's account (13.18).
+
+    The existential deposit is kept and then so much less paid (13.38), but nobody registers for nothing.
+    """
+    if not price:
+        return
     paid = min(price, max(0, free_balance(state, coldkey) - ctx.spec.existential_deposit))
     if not paid:
-        return
+        raise CallError(ErrorCode.InsufficientBalance)
     debit(state, coldkey, paid)
     state.add("subnets/account", netuid, paid)
     bought = buy(state, netuid, paid).paid_out
