@@ -19,7 +19,7 @@ from .events import EventKind, event
 from .schedule import epoch_index_lookahead
 from .schema_tables import TIMELOCKED
 from .subnets import netuids, parameter, read_schedule
-from .weights import check_revealed_weights, store_revealed_weights
+from .weights import check_revealed_weights, store_weights
 
 if TYPE_CHECKING:
     from ...state.state import State
@@ -144,7 +144,7 @@ def apply_payload(
         uid = check_revealed_weights(
             state, netuid, mechanism, committer, revealed.uids, revealed.values, revealed.version_key, height
         )
-        store_revealed_weights(state, netuid, mechanism, uid, revealed.uids, revealed.values)
+        store_weights(state, netuid, mechanism, uid, revealed.uids, revealed.values, height)
     except CallError:
         state.rollback(mark)
         return []

@@ -181,13 +181,10 @@ def upscaled_weights(values: Sequence[int]) -> list[int]:
 def store_weights(
     state: State, netuid: int, mechanism: int, uid: int, uids: Sequence[int], values: Sequence[int], block: int
 ) -> None:
-    """Effect of a direct set (YUMA 5.1): the upscaled row, and the time of the update."""
-    store_revealed_weights(state, netuid, mechanism, uid, uids, values)
-    state.write(f"sn/{netuid}/{mechanism}/last_update", uid, block)
+    """Effect of YUMA 5.1: the upscaled row in submission order, and the time of the update.
 
-
-def store_revealed_weights(
-    state: State, netuid: int, mechanism: int, uid: int, uids: Sequence[int], values: Sequence[int]
-) -> None:
-    """The upscaled row in submission order. A reveal is no update: that was its commit."""
+    Where commit-reveal is on, the update was the commit: a reveal leaves its time.
+    """
     write_row(state, f"sn/{netuid}/{mechanism}", "weight", uid, uids, upscaled_weights(values))
+    if not parameter(state, netuid, "commit_reveal_weights_enabled"):
+        state.write(f"sn/{netuid}/{mechanism}/last_update", uid, block)

@@ -14,7 +14,7 @@ from ..timelocked import MAX_CIPHERTEXT, TimelockedCommit, append_timelocked, ch
 from ..weight_commits import current_epoch, mechanism_index
 from ..weights import check_min_stake
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
-from .weight_commits import COMMIT_WEIGHT, check_commit
+from .weight_commits import COMMIT_WEIGHT, check_committable, check_committer
 from .weights import MECHANISM, NETUID
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def _check(state: State, ctx: BlockContext, signer: AccountId, netuid: int, mech
     if not ctx.spec.parameters.timelocked_weights_enabled:
         raise CallError(ErrorCode.TimelockedWeightsDisabled)
     check_min_stake(state, netuid, signer)
-    uid = check_commit(state, ctx, signer, netuid, mechanism)
+    check_committable(state, netuid, mechanism)
     if version != global_parameter(state, "commit_reveal_weights_version"):
         raise CallError(ErrorCode.IncorrectCommitRevealVersion)
+    uid = check_committer(state, ctx, signer, netuid, mechanism)
     check_bucket(state, mechanism_index(netuid, mechanism), current_epoch(state, netuid, ctx.height), signer)
     return uid
 

@@ -23,7 +23,7 @@ from ..weight_commits import (
     mechanism_index,
     take_commit,
 )
-from ..weights import check_min_stake, check_revealed_weights, store_revealed_weights, updated_too_recently
+from ..weights import check_min_stake, check_revealed_weights, store_weights, updated_too_recently
 from .call import MAX_BATCH, Argument, ArgumentKind, Arguments, Call, Signer
 from .weights import MECHANISM, NETUID, SET_WEIGHT, UIDS, VALUES, VERSION
 
@@ -40,12 +40,16 @@ MAX_REVEALS: Final = 10
 # --- committing -------------------------------------------------------------------------------------------------------
 
 
-def check_commit(state: State, ctx: BlockContext, signer: AccountId, netuid: int, mechanism: int) -> int:
-    """Every check of a commit but the queue's; gives the sender's uid. Raises CallError."""
+def check_committable(state: State, netuid: int, mechanism: int) -> None:
+    """Whether a mechanism is there and takes commits. Raises CallError."""
     if not subnet_exists(state, netuid) or mechanism >= parameter(state, netuid, "mechanism_count"):
         raise CallError(ErrorCode.MechanismDoesNotExist)
     if not parameter(state, netuid, "commit_reveal_weights_enabled"):
         raise CallError(ErrorCode.CommitRevealDisabled)
+
+
+def check_committer(state: State, ctx: BlockContext, signer: AccountId, netuid: int, mechanism: int) -> int:
+    """Whether a hotkey may commit now; gives its uid. Raises CallError."""
     uid = uid_of(state, netuid, signer)
     if uid is None:
         raise CallError(ErrorCode.HotKeyNotRegisteredInSubNet)
@@ -60,7 +64,8 @@ def _check_one(state: State, ctx: BlockContext, signer: AccountId, netuid: int, 
 
 
 def _check_item(state: State, ctx: BlockContext, signer: AccountId, netuid: int, mechanism: int) -> int:
-    uid = check_commit(state, ctx, signer, netuid, mechanism)
+    check_committable(state, netuid, mechanism)
+    uid = check_committer(state, ctx, signer, netuid, mechanism)
     check_queue(state, netuid, mechanism, signer, ctx.height)
     return uid
 
@@ -155,7 +160,7 @@ def _reveal(
 ) -> Event:
     uid, committed = _check_one_reveal(state, ctx, signer, netuid, mechanism, revealed)
     take_commit(state, netuid, mechanism, signer, committed, ctx.height, alone=alone)
-    store_revealed_weights(state, netuid, mechanism, uid, revealed[0], revealed[1])
+    store_weights(state, netuid, mechanism, uid, revealed[0], revealed[1], ctx.height)
     return event(EventKind.WeightsRevealed, netuid, mechanism, signer, committed)
 
 
