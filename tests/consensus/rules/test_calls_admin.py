@@ -1,7 +1,12 @@
 """Administrative orders: signatures, nonce, bounds and windows (DESIGN decision 8, YUMA section 8)."""
 
+from typing import Any
+
 import pytest
 from dev_chain import ADMINS, DevChain, account, dev_spec, subnet
+from failed_calls import failure
+from yumad.consensus.dev_accounts import dev_keypair
+from yumad.consensus.rules.v1.calls.admin import order_digest
 from yumad.consensus.rules.v1.calls.orders import ORDERS
 from yumad.consensus.rules.v1.hyperparameters import GLOBAL, SUBNET
 from yumad.consensus.rules.v1.subnets import mechanism_split, parameter
@@ -38,18 +43,32 @@ def test_order_may_be_signed_by_all_admins(chain: DevChain) -> None:
     assert chain.command("sudo_set_kappa", 1, 1, admins=ADMINS) == "ok"
 
 
-@pytest.mark.parametrize(
-    ("fields", "error"),
-    [
-        ({"admins": ADMINS[:1]}, "BadOrigin"),
-        ({"admins": ("admin-0", "mallory")}, "BadOrigin"),
-        ({"admins": ("admin-0", "admin-0")}, "BadOrigin"),
-        ({"nonce": 1}, "AdminNonceMismatch"),
-        ({"valid_until": 1}, "AdminCallExpired"),
-    ],
-)
-def test_order_without_authority_fails(chain: DevChain, fields: dict[str, object], error: str) -> None:
-    assert chain.command("sudo_set_kappa", 1, 1, **fields) == error
+EXECUTE = "admin.execute"
+
+FAILURES: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = [
+    (EXECUTE, "AdminNonceMismatch", (1, 1), {"nonce": 1, "valid_until": 1}),
+    (EXECUTE, "AdminNonceMismatch", (1, 1), {"nonce": U64}),
+    (EXECUTE, "AdminCallExpired", (1, 1), {"valid_until": 1, "admins": ()}),
+    (EXECUTE, "BadOrigin", (), {"admins": ADMINS[:1]}),
+    (EXECUTE, "BadOrigin", (), {"admins": ()}),
+    (EXECUTE, "BadOrigin", (), {"admins": ("admin-0", "mallory")}),
+    (EXECUTE, "BadOrigin", (), {"admins": (*ADMINS, "mallory")}),
+    (EXECUTE, "BadOrigin", (), {"admins": ("admin-0", "admin-0")}),
+    *(
+        (EXECUTE, "AdminArgumentsMalformed", values, {})
+        for values in [(1,), (1, 2, 3), (1, b"x"), (1, True), (1, None), (1, [2])]
+    ),
+]
+"""Call, error, arguments of `sudo_set_kappa`, and how the order is signed. Orders' own checks: test_calls_orders."""
+
+UNREACHABLE: dict[tuple[str, str], str] = {}
+
+
+@pytest.mark.parametrize(("call", "error", "values", "fields"), FAILURES)
+def test_order_without_authority_or_form_fails(
+    chain: DevChain, call: str, error: str, values: tuple[Any, ...], fields: dict[str, Any]
+) -> None:
+    assert failure(chain, "alice", call, *chain.order("sudo_set_kappa", *values, **fields)) == error
     assert parameter(chain.state, 1, "kappa") == 32_767
     assert chain.state.read("chain/admin_nonce", 0) == 0
 
@@ -65,18 +84,14 @@ def test_order_is_not_good_twice(chain: DevChain) -> None:
     assert chain.attempt("bob", "admin.execute", *order) == "AdminNonceMismatch"
 
 
-def test_order_of_an_unknown_number_fails(chain: DevChain) -> None:
-    from yumad.consensus.dev_accounts import dev_keypair
-    from yumad.consensus.rules.v1.calls.admin import order_digest
+UNKNOWN_ORDERS: list[tuple[str, str, int]] = [(EXECUTE, "AdminCallUnknown", number) for number in (0x0F00, 0x0FFF)]
 
-    message = order_digest(chain.genesis, 0x0FFF, [1], 0, 100)
+
+@pytest.mark.parametrize(("call", "error", "number"), UNKNOWN_ORDERS)
+def test_order_of_an_unknown_number_fails(chain: DevChain, call: str, error: str, number: int) -> None:
+    message = order_digest(chain.genesis, number, [1], 0, 100)
     pairs = sorted([account(name), dev_keypair(name).sign(message)] for name in ADMINS[:2])
-    assert chain.attempt("alice", "admin.execute", 0x0FFF, [1], 0, 100, pairs) == "AdminCallUnknown"
-
-
-@pytest.mark.parametrize("values", [(1,), (1, 2, 3), (1, b"x"), (1, True), (1, None), (1, [2])])
-def test_order_with_arguments_of_another_form_fails(chain: DevChain, values: tuple[object, ...]) -> None:
-    assert chain.command("sudo_set_kappa", *values) == "AdminArgumentsMalformed"
+    assert failure(chain, "alice", call, number, [1], 0, 100, pairs) == error
 
 
 def test_network_without_admin_keys_is_immutable() -> None:
