@@ -5,7 +5,8 @@
 
 Everything follows from the seed. Shapes: validators a subnet median 11, at most 64; tempo 360; every pool's weights
 have drifted, so that swaps take the power's series branch. Without --all-buy about three subnets are old enough for the
-chain to buy alpha in each block; with it all are. Validators and 64 holders have development keys and can sign.
+chain to buy alpha in each block; with it all are. Validators, 64 holders and the usual development accounts can sign;
+development authority 1 decides alone.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from swarm_run import enter_environment
 
 enter_environment("make_network")
 
+from lone_authority import with_authority  # noqa: E402
 from yumad.consensus.chain_spec import (  # noqa: E402
     ChainSpec,
     NeuronSpec,
@@ -36,6 +38,7 @@ from yumad.consensus.chain_spec_toml import RULES_VERSION, first_moving_price, p
 from yumad.consensus.dev_accounts import dev_keypair  # noqa: E402
 from yumad.consensus.profiles import DEV, TAO  # noqa: E402
 from yumad.consensus.types import AccountId, Micros, Netuid, Rao  # noqa: E402
+from yumad.daemon.swarm_spec import DEV_NAMES  # noqa: E402
 
 HOLDERS = 64
 """Funded accounts that trade; as many root validators."""
@@ -78,11 +81,12 @@ def holder_name(number: int) -> str:
 
 
 def network_spec(shape: Shape) -> ChainSpec:
-    """The spec; without authorities, which a swarm or a benchmark adds."""
+    """The spec; without authorities, which a swarm or `with_authority` adds."""
     rng = Random(shape.seed)
     sizes = _sizes(shape)
     subnets = tuple(_subnet(rng, shape, netuid, size) for netuid, size in enumerate(sizes, 1))
     holders = [signer(holder_name(number)) for number in range(HOLDERS)]
+    funded = [*holders, *map(signer, DEV_NAMES)]
     parts = [rng.randrange(1, 100) for _ in range(HOLDERS)]
     stakes = [
         (signer(f"net/root/{number}"), holders[number], Rao(ROOT_TAO * part // sum(parts)))
@@ -101,8 +105,8 @@ def network_spec(shape: Shape) -> ChainSpec:
         admin_threshold=0,
         recovery_keys=(),
         recovery_threshold=0,
-        dev_names=(),
-        balances=tuple(sorted((holder, Rao(2_000 * TAO)) for holder in holders)),
+        dev_names=DEV_NAMES,
+        balances=tuple(sorted((holder, Rao(2_000 * TAO)) for holder in funded)),
         stakes=tuple(sorted(stakes)),
         authorities=(),
         subnets=subnets,
@@ -192,14 +196,14 @@ def main() -> None:
     options = parser.parse_args()
     if not 1 <= options.subnets <= 128 or not options.subnets <= options.neurons <= options.subnets * 256:
         parser.error("give 1 to 128 subnets and up to 256 neurons for each")
-    spec = network_spec(Shape(options.subnets, options.neurons, options.seed, options.all_buy))
+    spec, _ = with_authority(network_spec(Shape(options.subnets, options.neurons, options.seed, options.all_buy)))
     data = encode_chain_spec(spec)
     options.file.write_bytes(data)
     validators = sorted(len(subnet.weights) for subnet in spec.subnets)
     report = {
         "file": str(options.file),
         "bytes": len(data),
-        "hash_without_authorities": genesis_hash_of_bytes(data).hex(),
+        "genesis_hash": genesis_hash_of_bytes(data).hex(),
         "subnets": len(spec.subnets),
         "neurons": sum(len(subnet.neurons) for subnet in spec.subnets),
         "validators_median": validators[len(validators) // 2],
