@@ -1,19 +1,23 @@
-"""The end of a subnet: who is chosen, who gets what, and that nothing of it is left (DTAO 8.6)."""
+"""The end of a subnet: who has to go, who is paid, what is left of it and what the next one inherits (DTAO 8.6)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from dev_chain import ADMINS, DevChain, account, check_conservation, dev_spec, event_names, packed, subnet
-from stake_world import ALICE, AUTHORITY, BOB, CAROL, HOT, HOT_2, StakeWorld, names
-from yumad.consensus.chain_spec import NeuronSpec
+from dev_chain import DevChain, account, check_conservation, dev_spec, event_names, subnet
+from failed_calls import failure
+from yumad.consensus.chain_spec import NeuronSpec, SubnetSpec
 from yumad.consensus.profiles import DEV, TAO
 from yumad.consensus.rules.v1.balances import free_balance
-from yumad.consensus.rules.v1.dtao.safe_float import from_int
-from yumad.consensus.rules.v1.markets import read_pool
-from yumad.consensus.rules.v1.records import RecordTag
-from yumad.consensus.rules.v1.root_stake import accrue_root_dividend, adjust_root_claims, root_rates
+from yumad.consensus.rules.v1.children import set_children
+from yumad.consensus.rules.v1.dtao.distribution import Relation
+from yumad.consensus.rules.v1.dtao.units import DYNAMIC
+from yumad.consensus.rules.v1.locks import add_lock
+from yumad.consensus.rules.v1.markets import read_pool, spot
+from yumad.consensus.rules.v1.records import RecordTag, put_record
+from yumad.consensus.rules.v1.root_stake import accrue_root_dividend, adjust_root_claims
 from yumad.consensus.rules.v1.schema import NEURON_STRIDE, NEURONS, SUBNETS
 from yumad.consensus.rules.v1.schema_tables import (
     AUTO_STAKES,
@@ -21,7 +25,6 @@ from yumad.consensus.rules.v1.schema_tables import (
     HOTKEY_SUBNETS,
     LOCK_TOTALS,
     LOCKS,
-    OF_NETUID,
     OWNER_LIMITS,
     POSITIONS,
     RECORDS,
@@ -31,18 +34,21 @@ from yumad.consensus.rules.v1.schema_tables import (
     SUBNET_SWAPS,
     TIMELOCKED,
 )
-from yumad.consensus.rules.v1.stakes import ROOT, decrease_position, position, position_key, stake_key
-from yumad.consensus.rules.v1.subnet_dissolution import INHERITED, dissolve_subnet, prune_victim
-from yumad.consensus.rules.v1.subnets import netuids, parameter
+from yumad.consensus.rules.v1.stakes import ROOT, position, stake_key
+from yumad.consensus.rules.v1.subnet_dissolution import INHERITED, prune_victim
+from yumad.consensus.rules.v1.subnets import global_parameter, netuids, parameter, subnet_exists
 from yumad.consensus.rules.v1.timelocked import TimelockedCommit, append_timelocked
 from yumad.consensus.rules.v1.weight_commits import mechanism_index
-from yumad.consensus.state.state import State
 from yumad.consensus.types import Netuid, Rao
 
-NETUID = 2
-OF_SUBNET = NETUID.to_bytes(2, "big")
-PEER = b"\x00\x24\x08\x01\x12\x20" + bytes(range(32))
-TABLES = (
+ALICE, BOB, CAROL = account("alice"), account("bob"), account("carol")
+N0, N1, N2 = (account(f"neuron-{n}") for n in range(3))
+AUTHORITY = account("authority-1/hot")
+NEW = account("new/hot")
+IMMUNITY = DEV.parameters.network_immunity_period
+PEOPLE = ("alice", "bob", "carol")
+
+OF_A_SUBNET = (
     STAKES,
     POSITIONS,
     ROOT_RATES,
@@ -54,7 +60,167 @@ TABLES = (
     OWNER_LIMITS,
     SUBNET_SWAPS,
 )
-"""All tables whose rows belong to a subnet, but the destinations that stay."""
+"""Keyed tables whose rows go with their subnet: all whose key starts with a netuid, but for auto-stake destinations."""
+
+
+def number(chain: DevChain, name: str, netuid: int = 1) -> int:
+    return int(chain.state.read(f"subnets/{name}", netuid))
+
+
+def held_by(*stakes: tuple[str, str, int], **fields: Any) -> SubnetSpec:
+    """Subnet 1, not started so that it stays as it is: (hotkey, coldkey, stake) of each neuron."""
+    neurons = tuple(NeuronSpec(account(hot), account(cold), Rao(stake), 0, 0, False) for hot, cold, stake in stakes)
+    owned = {"owner_hotkey": account(stakes[0][0]), "owner_coldkey": account(stakes[0][1])} if stakes else {}
+    return replace(subnet(), **{"neurons": neurons, "started": False, **owned, **fields})
+
+
+THREE = (("neuron-0", "alice", 333), ("neuron-1", "bob", 333), ("neuron-2", "carol", 335))
+
+
+def small_pot(**fields: Any) -> DevChain:
+    """The subnet of DTAO 12.17: a pot of 1000 rao, claims of 333, 333 and 335, and 500 of the protocol."""
+    chain = DevChain(dev_spec(subnets=(held_by(*THREE, tao_reserve=Rao(1000), **fields),)))
+    chain.state.write("subnets/protocol_alpha", 1, 500)
+    chain.state.write("subnets/alpha_out", 1, 333 + 333 + 335 + 500)
+    return chain
+
+
+def paid_out(chain: DevChain) -> list[int]:
+    """What alice, bob and carol gain by the dissolution; fees apart."""
+    before = [free_balance(chain.state, account(person)) for person in PEOPLE]
+    outcome = chain.send("alice", "admin.execute", *chain.order("sudo_dissolve_network", 1))
+    assert outcome.code == 0
+    assert event_names(outcome.events) == ["NetworkRemoved", "ParameterSet"]
+    after = [free_balance(chain.state, account(person)) for person in PEOPLE]
+    check_conservation(chain)
+    return [now - then + fee for now, then, fee in zip(after, before, (outcome.fee, 0, 0), strict=True)]
+
+
+# --- who is paid ------------------------------------------------------------------------------------------------------
+
+
+def test_12_17_dissolution_shares_the_pot_by_claims_and_recycles_the_protocols_part() -> None:
+    chain = small_pot()
+    recycled = int(chain.state.read("chain/recycled", 0))
+    assert paid_out(chain) == [222, 222, 223]
+    emission = 10**9  # nobody earns: the block's whole emission is recycled as well
+    assert int(chain.state.read("chain/recycled", 0)) - recycled == 333 + emission
+
+
+def test_claim_of_the_protocol_includes_the_pools_alpha_unless_the_subnet_is_of_the_genesis() -> None:
+    """DTAO 13.33: what the owner locked is in the pool, and is not refunded."""
+    chain = small_pot(alpha_reserve=Rao(501))  # claims of 2002
+    chain.state.write("subnets/registered_at", 1, 1)
+    before = int(chain.state.read("chain/recycled", 0))
+    assert sum(paid_out(chain)) == 166 + 166 + 167 + 1
+    assert int(chain.state.read("chain/recycled", 0)) - before == 500 + 10**9
+
+
+def test_equal_remainders_get_their_rao_in_the_order_of_hotkeys() -> None:
+    chain = small_pot(alpha_reserve=Rao(499))  # claims of 2000: every remainder is 1000, two rao are left over
+    chain.state.write("subnets/registered_at", 1, 1)
+    first_two = sorted((N0, N1, N2))[:2]
+    floors = {N0: 166, N1: 166, N2: 167}
+    assert paid_out(chain) == [floor + (hotkey in first_two) for hotkey, floor in floors.items()]
+
+
+def test_dissolution_recycles_what_lay_beside_the_reserve() -> None:
+    """DTAO 13.18: fees of registrations and what limited purchases could not use."""
+    chain = small_pot()
+    chain.state.add("subnets/account", 1, 77)
+    for name in ("issuance", "minted"):
+        chain.state.add(f"chain/{name}", 0, 77)
+    before = int(chain.state.read("chain/recycled", 0))
+    assert paid_out(chain) == [222, 222, 223]
+    assert int(chain.state.read("chain/recycled", 0)) - before == 333 + 77 + 10**9
+
+
+def test_dissolution_of_a_subnet_without_claims_recycles_everything() -> None:
+    chain = DevChain(dev_spec(subnets=(held_by(tao_reserve=Rao(5 * TAO)),)))
+    before = int(chain.state.read("chain/recycled", 0))
+    assert paid_out(chain) == [0, 0, 0]
+    assert int(chain.state.read("chain/recycled", 0)) - before == 6 * TAO
+
+
+def test_share_below_the_existential_deposit_of_an_unknown_coldkey_is_recycled() -> None:
+    chain = DevChain(dev_spec(subnets=(held_by(*THREE, ("neuron-3", "dave", 499), tao_reserve=Rao(1500)),)))
+    assert paid_out(chain) == [333, 333, 335]
+    assert free_balance(chain.state, account("dave")) == 0
+
+
+def test_share_of_the_existential_deposit_opens_an_account() -> None:
+    chain = DevChain(dev_spec(subnets=(held_by(*THREE, ("neuron-3", "dave", 500), tao_reserve=Rao(1501)),)))
+    assert paid_out(chain) == [333, 333, 335]
+    assert free_balance(chain.state, account("dave")) == 500
+
+
+def test_position_worth_nothing_counts_with_its_share() -> None:
+    """DTAO 13.14."""
+    chain = small_pot()
+    row = chain.state.key_table(STAKES).find(stake_key(1, N0))
+    chain.state.write("stakes/amount", row, 0)
+    assert position(chain.state, 1, N0, ALICE) == 0
+    assert paid_out(chain) == [222, 222, 223]
+
+
+def test_coldkey_with_several_positions_is_paid_for_each() -> None:
+    stakes = (("neuron-0", "alice", 333), ("neuron-1", "bob", 333), ("neuron-2", "bob", 335))
+    chain = DevChain(dev_spec(subnets=(held_by(*stakes, tao_reserve=Rao(1001)),)))
+    assert paid_out(chain) == [333, 333 + 335, 0]
+
+
+def test_total_stake_falls_by_the_pot() -> None:
+    chain = small_pot()
+    before = int(chain.state.read("chain/total_stake", 0))
+    paid_out(chain)
+    assert int(chain.state.read("chain/total_stake", 0)) == before - 1000
+
+
+def test_unclaimed_root_dividends_of_the_subnet_are_lost() -> None:
+    """DTAO 13.33."""
+    chain = furnished()
+    staked = position(chain.state, ROOT, AUTHORITY, account("authority-1/cold"))
+    assert chain.command("sudo_dissolve_network", 1) == "ok"
+    chain.skip(1)
+    assert position(chain.state, ROOT, AUTHORITY, account("authority-1/cold")) == staked
+    assert rows(chain, ROOT_RATES, 1) == rows(chain, ROOT_CLAIMED, 1) == 0
+
+
+# --- what is left -----------------------------------------------------------------------------------------------------
+
+
+def furnished() -> DevChain:
+    """Subnets 1 and 2, not started, with a row in every table that a subnet can have one in."""
+    first = replace(subnet(), started=False)
+    second = replace(first, netuid=Netuid(2), tao_reserve=Rao(500 * TAO))
+    chain = DevChain(dev_spec(subnets=(first, second)))
+    chain.state.write("global/num_root_claim", 0, 0)
+    for netuid in (1, 2):
+        _furnish(chain, netuid)
+    check_conservation(chain)
+    return chain
+
+
+def _furnish(chain: DevChain, netuid: int) -> None:
+    state, prefix = chain.state, netuid.to_bytes(2, "big")
+    state.add("subnets/alpha_out", netuid, TAO)
+    assert accrue_root_dividend(state, netuid, AUTHORITY, TAO) is not None
+    adjust_root_claims(state, AUTHORITY, account("authority-1/cold"), 10 * TAO)
+    set_children(state, chain.context(), N1, netuid, [Relation(1 << 63, N2)])
+    add_lock(state, netuid, ALICE, N1, TAO // 10, 1)
+    row = state.key_table(HOTKEY_SUBNETS).open(stake_key(netuid, N0))
+    state.write("hotkey_subnets/childkey_take", row, 5)
+    state.write("owner_limits/changed_at", state.key_table(OWNER_LIMITS).open(prefix + b"\x00\x01"), 1)
+    state.write("subnet_swaps/block", state.key_table(SUBNET_SWAPS).open(stake_key(netuid, ALICE)), 1)
+    auto = state.key_table(AUTO_STAKES).open(stake_key(netuid, BOB))
+    state.write("auto_stakes/hotkey", auto, list(N1))
+    for tag in TAGS:
+        put_record(state, tag, netuid, N1, b"x")
+    for mechanism in range(2):
+        index = mechanism_index(netuid, mechanism)
+        put_record(state, RecordTag.WEIGHT_COMMITS, index, N1, b"x")
+        append_timelocked(state, index, 7, TimelockedCommit(N1, 1, b"x", 5))
+
 
 TAGS = (
     RecordTag.AXON,
@@ -64,252 +230,189 @@ TAGS = (
     RecordTag.SUBNET_IDENTITY,
     RecordTag.PENDING_CHILDREN,
 )
+"""Records that belong to a subnet."""
 
 
-@pytest.fixture
-def world() -> StakeWorld:
-    """Subnet 2 with something of everything that a subnet may have."""
-    world = StakeWorld()
-    state, run = world.state, world.run
-    for person, hotkey in (("bob", HOT), ("carol", HOT_2)):
-        run(person, "stake.add_stake", hotkey, NETUID, 20 * TAO)
-        run(person, "stake.add_stake", AUTHORITY, ROOT, 10 * TAO)
-        run(person, "locks.lock_stake", HOT_2, NETUID, TAO)
-    run("carol", "locks.set_perpetual_lock", NETUID, True)
-    run("bob", "stake.set_coldkey_auto_stake_hotkey", NETUID, HOT)
-    run("alice", "stake.set_childkey_take", HOT, NETUID, 100)
-    run("alice", "stake.set_children", HOT_2, NETUID, [(1 << 60, HOT)])
-    world.set_subnet(NETUID, subtoken_enabled=0)
-    run("alice", "stake.set_children", HOT, NETUID, [(1 << 60, account("neuron-3"))])
-    world.set_subnet(NETUID, subtoken_enabled=1, max_allowed_uids=64, commit_reveal_weights_enabled=1)
-    run("alice", "admin.execute", *world.chain.order("sudo_set_mechanism_count", NETUID, 2, admins=ADMINS))
-    run("alice", "subnet.set_activity_cutoff_factor", NETUID, 2_000)
-    run("alice", "identity.set_subnet_identity", NETUID, [b"name", *[b""] * 7])
-    run("neuron-1", "serving.serve_axon_tls", NETUID, 1, PEER, packed([1]), b"\x01" + bytes(64))
-    run("neuron-1", "serving.serve_prometheus", NETUID, 1, PEER)
-    run("neuron-1", "identity.set_commitment", NETUID, [(1, b"raw")])
-    for mechanism in range(2):
-        run("neuron-0", "weights.commit_mechanism_weights", NETUID, mechanism, bytes(32))
-        index = mechanism_index(NETUID, mechanism)
-        append_timelocked(state, index, 0, TimelockedCommit(HOT, 1, b"sealed", 9))
-    state.key_table(SUBNET_SWAPS).open(OF_SUBNET + ALICE)
-    state.add("subnets/alpha_out", NETUID, 5 * TAO)
-    accrue_root_dividend(state, NETUID, AUTHORITY, 5 * TAO)
-    adjust_root_claims(state, AUTHORITY, BOB, TAO)
-    world.set_subnet(NETUID, protocol_alpha=3 * TAO, pending_server=7, pending_owner_cut=8, epoch_index=9)
-    assert world.adds_up()
-    return world
+def rows(chain: DevChain, table: str, netuid: int) -> int:
+    """Rows of a keyed table that belong to a subnet."""
+    return len([key for key, _ in chain.state.key_table(table).items() if key[:2] == netuid.to_bytes(2, "big")])
 
 
-def rows_of(state: State, netuid: int) -> dict[str, int]:
-    """How many rows, records and columns a subnet has by their place."""
-    prefix = netuid.to_bytes(2, "big")
-    found = {name: state.key_table(name).count(OF_NETUID, prefix) for name in TABLES}
-    records = [key for key, _ in state.blobs(RECORDS).items()]
-    found |= {tag.name: sum(key[:3] == bytes([tag]) + prefix for key in records) for tag in TAGS}
-    sealed = [key for key, _ in state.blobs(TIMELOCKED).items()]
-    for mechanism in range(2):
-        index = mechanism_index(netuid, mechanism).to_bytes(2, "big")
-        commits = sum(key[:3] == bytes([RecordTag.WEIGHT_COMMITS]) + index for key in records)
-        found[f"commits/{mechanism}"] = commits
-        found[f"timelocked/{mechanism}"] = sum(key[:2] == index for key in sealed)
-        found[f"columns/{mechanism}"] = len(state.names(f"sn/{netuid}/{mechanism}/"))
-    return found
-
-
-def test_dissolution_leaves_no_row_of_the_subnet(world: StakeWorld) -> None:
-    assert all(rows_of(world.state, NETUID).values())
-    other = rows_of(world.state, 1)
-    events = world.run("alice", "admin.execute", *world.chain.order("sudo_dissolve_network", NETUID))
-    assert names(events) == ["NetworkRemoved", "ParameterSet"]
-    assert not any(rows_of(world.state, NETUID).values())
-    assert rows_of(world.state, 1) == other
-    assert world.state.key_table(AUTO_STAKES).count(OF_NETUID, OF_SUBNET) == 1
-    for spec in NEURONS:
-        rows = world.state.array(spec.name)[NETUID * NEURON_STRIDE : (NETUID + 1) * NEURON_STRIDE]
-        assert not rows.any(), spec.name
-    kept = {f"subnets/{name}" for name in (*INHERITED, "reused")}
-    left = [spec.name for spec in SUBNETS if world.state.array(spec.name)[NETUID].any() and spec.name not in kept]
-    assert left == []
-
-
-def test_dissolution_pays_the_reserve_to_stakers_and_recycles_the_rest(world: StakeWorld) -> None:
-    pool, protocol = read_pool(world.state, NETUID), 3 * TAO
-    held = {key: [world.held(key, NETUID, hotkey) for hotkey in hotkeys] for key, hotkeys in HOLDINGS.items()}
-    total = sum(sum(amounts) for amounts in held.values()) + protocol
-    world.set_subnet(NETUID, account=world.number("subnets/account", NETUID) + 77)
-    world.state.add("chain/issuance", 0, 77)
-    world.state.add("chain/minted", 0, 77)
-    free = {key: world.free(key) for key in held}
-    issuance, stake = world.number("chain/issuance", 0), world.number("chain/total_stake", 0)
-    dissolve_subnet(world.state, world.ctx, NETUID)
-    paid = {key: world.free(key) - free[key] for key in held}
-    for key, amounts in held.items():
-        assert 0 <= paid[key] - sum(pool.tao * amount // total for amount in amounts) <= len(amounts)
-    assert world.number("chain/issuance", 0) == issuance + sum(paid.values()) - pool.tao - 77
-    assert world.number("chain/total_stake", 0) == stake - pool.tao
-    assert world.adds_up()
-
-
-HOLDINGS = {ALICE: [account(f"neuron-{n}") for n in range(4)], BOB: [HOT], CAROL: [HOT_2]}
-"""Who holds stake on subnet 2 behind whom."""
-
-
-def test_dissolution_shares_the_reserve_as_the_spec_does() -> None:
-    """DTAO 12.17, by an order of governance. The subnet is of the genesis: its pool's alpha claims nothing."""
-    people = sorted([("alice", 333), ("bob", 333), ("carol", 335)], key=lambda person: account(person[0]))
-    neurons = tuple(
-        NeuronSpec(account(f"neuron-{n}"), account(person), Rao(alpha), 0, 0, False)
-        for n, (person, alpha) in enumerate(people)
+def blobs(chain: DevChain, netuid: int) -> tuple[int, int]:
+    """Records and timelocked commits of a subnet, those of its second mechanism included."""
+    indices = [mechanism_index(netuid, mechanism).to_bytes(2, "big") for mechanism in range(2)]
+    owned = [bytes([tag]) + netuid.to_bytes(2, "big") for tag in TAGS]
+    owned += [bytes([RecordTag.WEIGHT_COMMITS]) + index for index in indices]
+    records, timelocked = chain.state.blobs(RECORDS), chain.state.blobs(TIMELOCKED)
+    return (
+        sum(len(records.keys_from(prefix, 35)) for prefix in owned),
+        sum(len(timelocked.keys_from(index, 14)) for index in indices),
     )
-    small = subnet(neurons=0, tao_reserve=Rao(1000), started=False)
-    chain = DevChain(dev_spec(subnets=(replace(small, neurons=neurons),)))
-    chain.state.write("subnets/protocol_alpha", 1, 500)
-    chain.state.add("subnets/alpha_out", 1, 500)
-    before = {person: free_balance(chain.state, account(person)) for person, _ in people}
-    issuance = int(chain.state.read("chain/issuance", 0))
-    done = chain.send("alice", "admin.execute", *chain.order("sudo_dissolve_network", 1))
-    assert event_names(done.events) == ["NetworkRemoved", "ParameterSet"]
-    before["alice"] -= done.fee
-    paid = {person: free_balance(chain.state, account(person)) - before[person] for person, _ in people}
-    assert paid == {"alice": 222, "bob": 222, "carol": 223}
-    assert int(chain.state.read("chain/issuance", 0)) == issuance - 333
-    check_conservation(chain)
 
 
-def test_pools_alpha_of_a_subnet_that_registered_later_claims_its_part_for_nobody() -> None:
-    chain = DevChain()
-    assert chain.attempt("bob", "subnet.register_network", account("bob/hot")) == "ok"
-    assert chain.attempt("bob", "subnet.start_call", 2) == "ok"
-    assert chain.attempt("carol", "stake.add_stake", account("bob/hot"), 2, 10 * TAO) == "ok"
-    for name in ("first_emission_block", "protocol_alpha"):
-        chain.state.write(f"subnets/{name}", 2, 0)
-    pool, held = read_pool(chain.state, 2), position(chain.state, 2, account("bob/hot"), CAROL)
-    free, issuance = free_balance(chain.state, CAROL), int(chain.state.read("chain/issuance", 0))
-    account_of = parameter(chain.state, 2, "account")
-    dissolve_subnet(chain.state, chain.context(), 2)
-    share = pool.tao * held // (held + pool.alpha)
-    assert free_balance(chain.state, CAROL) - free in (share, share + 1)
-    assert issuance - int(chain.state.read("chain/issuance", 0)) in (account_of - share, account_of - share - 1)
-    check_conservation(chain)
-
-
-def test_share_worth_nothing_claims_with_itself(world: StakeWorld) -> None:
-    """DTAO 13.14: what is left of a share after all its value was taken."""
-    state = world.state
-    decrease_position(state, NETUID, HOT, BOB, world.held(BOB, NETUID))
-    row = state.key_table(POSITIONS).open(position_key(NETUID, HOT, BOB))
-    dust = from_int(7 * TAO)
-    state.write_wide("positions/share_mantissa", row, dust.mantissa)
-    state.write("positions/share_exponent", row, dust.exponent)
-    stake = state.key_table(STAKES).open(stake_key(NETUID, HOT))
-    state.write("stakes/amount", stake, 0)
-    assert world.held(BOB, NETUID) == 0
-    free = world.free(BOB)
-    dissolve_subnet(state, world.ctx, NETUID)
-    assert world.free(BOB) > free
-
-
-def test_share_that_its_owner_cannot_receive_is_recycled() -> None:
-    neurons = (NeuronSpec(HOT, account("nobody"), Rao(TAO), 0, 0, False),)
-    base = replace(subnet(neurons=0, tao_reserve=Rao(499), started=False), neurons=neurons)
-    for reserve, paid in ((499, 0), (500, 500)):
-        chain = DevChain(dev_spec(subnets=(replace(base, tao_reserve=Rao(reserve)),)))
-        dissolve_subnet(chain.state, chain.context(), 1)
-        assert free_balance(chain.state, account("nobody")) == paid
-        check_conservation(chain)
-
-
-def test_dissolution_loses_root_dividends_nobody_claimed(world: StakeWorld) -> None:
-    staked = [position(world.state, ROOT, AUTHORITY, key) for key in (BOB, CAROL)]
-    dissolve_subnet(world.state, world.ctx, NETUID)
-    assert root_rates(world.state, AUTHORITY) == []
-    assert [position(world.state, ROOT, AUTHORITY, key) for key in (BOB, CAROL)] == staked
-
-
-def test_chain_goes_on_after_a_subnet_is_dissolved() -> None:
-    chain = DevChain(dev_spec(subnets=(subnet(), replace(subnet(), netuid=Netuid(2)))))
-    chain.skip(3)
-    assert chain.command("sudo_dissolve_network", 2) == "ok"
-    chain.skip(12)
-    assert [epoch.netuid for outcome in chain.outcomes[3:] for epoch in outcome.epochs] == [1]
+@pytest.mark.parametrize("table", OF_A_SUBNET)
+def test_rows_of_a_dissolved_subnet_are_gone_and_those_of_others_stay(table: str) -> None:
+    chain = furnished()
+    assert rows(chain, table, 1) == rows(chain, table, 2) > 0
+    kept = rows(chain, table, 2)
     assert chain.command("sudo_dissolve_network", 1) == "ok"
-    issuance = int(chain.state.read("chain/issuance", 0))
-    chain.skip(3)
-    assert int(chain.state.read("chain/issuance", 0)) == issuance  # DTAO 13.4: nobody earns
-    check_conservation(chain)
+    assert (rows(chain, table, 1), rows(chain, table, 2)) == (0, kept)
 
 
-# --- the next subnet of this number -----------------------------------------------------------------------------------
+def test_records_and_commits_of_a_dissolved_subnet_are_gone_and_those_of_others_stay() -> None:
+    chain = furnished()
+    assert blobs(chain, 1) == blobs(chain, 2) == (8, 2)
+    assert chain.command("sudo_dissolve_network", 1) == "ok"
+    assert (blobs(chain, 1), blobs(chain, 2)) == ((0, 0), (8, 2))
 
 
-def test_next_subnet_of_the_number_inherits_six_settings_and_nothing_else(world: StakeWorld) -> None:
-    settings = {
+def test_numbers_and_neurons_of_a_dissolved_subnet_are_zero_and_its_mechanisms_gone() -> None:
+    chain = furnished()
+    others = {record.spec.name: record.root for record in chain.state.columns() if record.spec.name.startswith("sn/2/")}
+    assert chain.command("sudo_dissolve_network", 1) == "ok"
+    for spec in SUBNETS:
+        if spec.name.removeprefix("subnets/") not in (*INHERITED, "reused"):
+            assert not chain.state.array(spec.name)[1].any(), spec.name
+    for spec in NEURONS:
+        assert not chain.state.array(spec.name)[NEURON_STRIDE : 2 * NEURON_STRIDE].any(), spec.name
+    assert not chain.state.names("sn/1/")
+    assert {r.spec.name: r.root for r in chain.state.columns() if r.spec.name.startswith("sn/")} == others
+    assert not subnet_exists(chain.state, 1) and netuids(chain.state) == [2]
+
+
+def test_destinations_of_mining_income_stay_for_the_next_subnet() -> None:
+    chain = furnished()
+    assert chain.command("sudo_dissolve_network", 1) == "ok"
+    assert rows(chain, AUTO_STAKES, 1) == 1
+
+
+def test_next_subnet_of_the_number_inherits_six_settings_and_no_other() -> None:
+    chain = furnished()
+    chosen = {
         "recycle_or_burn": 1,
         "owner_cut_enabled": 0,
-        "root_claim_threshold": 123,
+        "root_claim_threshold": 7,
         "min_non_immune_uids": 3,
-        "min_allowed_uids": 1,
-        "min_childkey_take": 77,
+        "min_allowed_uids": 2,
+        "min_childkey_take": 9,
     }
-    world.set_subnet(NETUID, **settings, kappa=5, tempo=77, reveal_period_epochs=9)
-    dissolve_subnet(world.state, world.ctx, NETUID)
-    world.run("bob", "subnet.register_network", account("bob/hot"))
-    assert {name: world.number(f"subnets/{name}", NETUID) for name in settings} == settings
-    chosen = DEV.hyperparameters
-    rest = {name: world.number(f"subnets/{name}", NETUID) for name in ("kappa", "tempo", "reveal_period_epochs")}
-    assert rest == {name: getattr(chosen, name) for name in rest}
-    assert world.of_subnet(NETUID, "neurons", "mechanism_count", "epoch_index", "protocol_alpha") == [1, 1, 0, 0]
-    assert world.state.key_table(AUTO_STAKES).count(OF_NETUID, OF_SUBNET) == 1
+    others = {"kappa": 5, "tempo": 77, "fee_rate": 100, "transfer_toggle": 0, "emission_enabled": 0, "burn": 5}
+    for name, value in {**chosen, **others}.items():
+        chain.state.write(f"subnets/{name}", 1, value)
+    assert chain.command("sudo_dissolve_network", 1) == "ok"
+    assert chain.attempt("bob", "subnet.register_network", NEW) == "ok"
+    assert sorted(chosen) == sorted(INHERITED)
+    assert {name: number(chain, name) for name in chosen} == chosen
+    assert {name: number(chain, name) for name in others} == {
+        **{name: int(getattr(DEV.hyperparameters, name)) for name in others}
+    }
+    check_conservation(chain)
 
 
-def test_first_subnet_of_a_number_inherits_nothing(world: StakeWorld) -> None:
-    world.run("bob", "subnet.register_network", account("bob/hot"))
-    assert world.number("subnets/min_allowed_uids", 3) == DEV.hyperparameters.min_allowed_uids == 4
+def test_subnet_of_a_new_number_inherits_nothing() -> None:
+    chain = furnished()
+    assert chain.attempt("bob", "subnet.register_network", NEW) == "ok"
+    assert {name: number(chain, name, 3) for name in INHERITED} == {
+        name: int(getattr(DEV.hyperparameters, name)) for name in INHERITED
+    }
+
+
+def test_chain_goes_on_after_a_dissolution_and_a_registration_in_its_place() -> None:
+    chain = DevChain()
+    chain.skip(25)
+    assert chain.command("sudo_dissolve_network", 1) == "ok"
+    chain.skip(12)
+    assert chain.attempt("bob", "subnet.register_network", NEW) == "ok"
+    assert chain.attempt("bob", "subnet.start_call", 1) == "ok"
+    assert chain.attempt("alice", "stake.add_stake", NEW, 1, 10 * TAO) == "ok"
+    chain.skip(25)
+    assert [epoch.netuid for outcome in chain.outcomes[-25:] for epoch in outcome.epochs] == [1, 1]
+    check_conservation(chain)
+
+
+@pytest.mark.parametrize("netuid", [ROOT, 2, 1 << 16])
+def test_dissolution_of_root_or_of_what_does_not_exist_fails(netuid: int) -> None:
+    chain = DevChain()
+    assert failure(chain, "alice", "admin.execute", *chain.order("sudo_dissolve_network", netuid)) == "SubnetNotExists"
+
+
+def test_owner_cannot_dissolve_its_subnet() -> None:
+    chain = DevChain()
+    dissolve = chain.order("sudo_dissolve_network", 1)[0]
+    assert failure(chain, "alice", "subnet.owner_order", dissolve, [1]) == "AdminCallUnknown"
 
 
 # --- who has to go ----------------------------------------------------------------------------------------------------
 
-IMMUNITY = DEV.parameters.network_immunity_period
+
+def several(count: int = 3) -> DevChain:
+    return DevChain(dev_spec(subnets=tuple(replace(subnet(), netuid=Netuid(n + 1)) for n in range(count))))
 
 
 @pytest.mark.parametrize(
-    ("prices", "registered", "victim"),
+    ("prices", "registered", "stable", "victim"),
     [
-        ((5, 4, 6), (0, 0, 0), 2),
-        ((5, 5, 5), (9, 7, 8), 2),
-        ((5, 5, 5), (8, 7, 7), 2),
-        ((5, 5, 4), (9, 9, 11), 1),
-        ((5, 0, 0), (10, 11, 12), 1),
-        ((1, 1, 1), (11, 12, 13), None),
+        ((3, 1, 2), (5, 5, 5), (), 2),  # the lowest moving price
+        ((1, 1, 1), (5, 4, 6), (), 2),  # of equals the oldest
+        ((1, 1, 1), (5, 4, 4), (), 2),  # of equally old ones the lowest number
+        ((3, 1, 2), (5, 90, 5), (), 3),  # an immune one is passed over
+        ((3, 1, 2), (90, 90, 90), (), None),
+        ((3, 0, 2), (5, 5, 5), (2,), 3),  # a stable one's price reads as 1, whatever is stored
+        (((1 << 32) + 1, 0, (1 << 32) + 1), (5, 5, 5), (2,), 2),
     ],
 )
-def test_victim_has_the_lowest_price_then_age_then_number_and_is_not_immune(
-    prices: tuple[int, ...], registered: tuple[int, ...], victim: int | None
+def test_victim_is_the_cheapest_then_the_oldest_then_the_lowest_that_is_not_immune(
+    prices: tuple[int, ...], registered: tuple[int, ...], stable: tuple[int, ...], victim: int | None
 ) -> None:
-    chain = DevChain(dev_spec(subnets=tuple(replace(subnet(), netuid=Netuid(n)) for n in (1, 2, 3))))
-    for netuid, price, at in zip((1, 2, 3), prices, registered, strict=True):
-        chain.state.write_wide("subnets/moving_price", netuid, price)
-        chain.state.write("subnets/registered_at", netuid, at)
-    assert prune_victim(chain.state, 10 + IMMUNITY) == victim
+    state = several().state
+    for netuid, (price, at) in enumerate(zip(prices, registered, strict=True), start=1):
+        state.write_wide("subnets/moving_price", netuid, price)
+        state.write("subnets/registered_at", netuid, at)
+    for netuid in stable:
+        state.write("subnets/subnet_mechanism", netuid, 0)
+    assert prune_victim(state, 100 - 1) == victim
 
 
-def test_new_subnet_at_the_limit_takes_the_place_of_the_victim() -> None:
-    chain = DevChain(dev_spec(subnets=tuple(replace(subnet(), netuid=Netuid(n)) for n in (1, 2, 3))))
-    chain.state.write("global/subnet_limit", 0, 3)
-    chain.skip(IMMUNITY - 2)
-    assert chain.attempt("bob", "subnet.register_network", account("bob/hot")) == "SubnetLimitReached"
-    chain.state.write_wide("subnets/moving_price", 2, 0)
-    chain.state.write("subnets/first_emission_block", 2, 0)
-    outcome = chain.send("bob", "subnet.register_network", account("bob/hot"))
+def test_immunity_ends_after_its_period() -> None:
+    state = several(1).state
+    state.write("subnets/registered_at", 1, 7)
+    assert [prune_victim(state, 7 + IMMUNITY + later) for later in (-1, 0)] == [None, 1]
+
+
+def full_chain() -> DevChain:
+    """Two subnets where there may be two; alpha of subnet 2 costs half as much and it is nobody's friend."""
+    first = replace(subnet(), started=False)
+    second = replace(first, netuid=Netuid(2), tao_reserve=Rao(500 * TAO), moving_price=1 << 31)
+    chain = DevChain(dev_spec(subnets=(first, second)))
+    chain.state.write("global/subnet_limit", 0, 2)
+    chain.skip(IMMUNITY - 1)
+    return chain
+
+
+def test_subnet_beyond_the_limit_takes_the_place_of_the_victim() -> None:
+    chain = full_chain()
+    before = [free_balance(chain.state, account(person)) for person in PEOPLE]
+    outcome = chain.send("bob", "subnet.register_network", NEW)
     assert event_names(outcome.events)[0] == "NetworkRemoved"
-    assert outcome.events[-1].arguments[0] == 2
-    assert netuids(chain.state) == [1, 2, 3]
-    assert [parameter(chain.state, 2, name) for name in ("registered_at", "neurons", "alpha_out")] == [IMMUNITY, 1, 0]
+    assert (outcome.events[0].arguments, outcome.events[-1].arguments) == ((2,), (2, DYNAMIC))
+    assert netuids(chain.state) == [1, 2]
+    cost = global_parameter(chain.state, "network_min_lock_cost")
+    after = [free_balance(chain.state, account(person)) for person in PEOPLE]
+    gains = [now - then for now, then in zip(after, before, strict=True)]
+    assert gains == [500 * TAO, -outcome.fee - cost, 0]  # alice held all the alpha of subnet 2
     check_conservation(chain)
 
 
-def test_new_subnet_below_the_limit_takes_the_lowest_free_number() -> None:
-    chain = DevChain(dev_spec(subnets=tuple(replace(subnet(), netuid=Netuid(n)) for n in (1, 3))))
-    assert chain.attempt("bob", "subnet.register_network", account("bob/hot")) == "ok"
-    assert netuids(chain.state) == [1, 2, 3]
+def test_price_of_the_victim_is_not_in_the_median_of_the_newcomer() -> None:
+    chain = full_chain()
+    assert chain.attempt("bob", "subnet.register_network", NEW) == "ok"
+    pool = read_pool(chain.state, 2)
+    assert pool.alpha == pool.tao == 100 * TAO
+    assert spot(chain.state, 2) == spot(chain.state, 1) == 1 << 64
+
+
+def test_registration_that_fails_after_the_choice_of_a_victim_leaves_it_alone() -> None:
+    chain = full_chain()
+    texts = [b"x" * 257, *[b""] * 7]
+    assert failure(chain, "bob", "subnet.register_network_with_identity", NEW, texts) == "InvalidIdentity"
+    assert parameter(chain.state, 2, "tao_reserve") == 500 * TAO
