@@ -65,6 +65,7 @@ def _document(result: VariantResult) -> dict[str, Any]:
 
     return {
         "variant": result.name,
+        "neurons": {f"{netuid}/{uid}": name for (netuid, uid), name in result.neurons.items()},
         "calls": result.calls,
         "epochs": [
             {
