@@ -161,7 +161,7 @@ CALLS: Final = (
         name="identity.set_identity",
         signer=Signer.COLDKEY,
         arguments=(Argument("identity", ArgumentKind.TEXTS, f"texts: {', '.join(CHAIN_FIELDS)}", most=IDENTITY_BYTES),),
-        weight=1_500,
+        weight=2_000,  # every neuron of the network is looked at
         execute=_set_identity,
         most_bytes=IDENTITY_BYTES,
         doc="Say who one is; for owners of a registered hotkey.",
@@ -187,7 +187,7 @@ CALLS: Final = (
             _NETUID,
             Argument("fields", ArgumentKind.FIELDS, f"up to {MAX_FIELDS} fields, [kind, bytes]", most=2 * MAX_FIELDS),
         ),
-        weight=600,
+        weight=1_200,  # a reset of the bonds of a full subnet
         execute=_set_commitment,
         check=_check_commitment,
         free=True,
