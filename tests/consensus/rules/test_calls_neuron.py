@@ -162,12 +162,17 @@ def test_registration_that_fails_a_check_reports_it(
     assert chain.state.read("subnets/neurons", 1) == 4
 
 
-@pytest.mark.parametrize("call", [BURNED, LIMIT, WORK])
-def test_registration_by_one_who_has_only_the_existential_deposit_fails_however_low_the_price(call: str) -> None:
+DEPOSIT_FAILURES: list[tuple[str, str]] = [(call, "InsufficientBalance") for call in (BURNED, LIMIT, WORK)]
+
+
+@pytest.mark.parametrize(("call", "error"), DEPOSIT_FAILURES)
+def test_registration_by_one_who_has_only_the_existential_deposit_fails_however_low_the_price(
+    call: str, error: str
+) -> None:
     fee = 100_000 + 100 * len(DevChain().sign("poor", call, *arguments(call, 1, MINER)))
     chain = DevChain(dev_spec(balances=((account("poor"), Rao(fee + 500)),)))
     having(burn=500, min_burn=0)(chain)
-    assert failure(chain, "poor", call, *arguments(call, 1, MINER)) == "InsufficientBalance"
+    assert failure(chain, "poor", call, *arguments(call, 1, MINER)) == error
 
 
 def test_registration_with_a_limit_at_the_price_succeeds() -> None:
