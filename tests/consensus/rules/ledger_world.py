@@ -83,6 +83,7 @@ class LedgerWorld:
         self.draws = CallDraws(rng, self.chain)
         self.results: Counter[tuple[str, str]] = Counter()
         """(call, result) of everything included, and (`refused`, reason) of what was kept out."""
+        self.bodies: list[Body] = []
         self.blocks = 0
         self.epochs = 0
 
@@ -116,6 +117,7 @@ class LedgerWorld:
             self.results[names[signed], error_name(done.code)] += 1
         if without is not None and outcome.transactions and outcome.transactions[0].code:
             self._check_no_effect(names[body.transactions[0]], without)
+        self.bodies.append(body)
         self.blocks += 1
         self.epochs += len(outcome.epochs)
         return outcome
