@@ -1,6 +1,6 @@
-"""Swaps of hotkeys and coldkeys as calls: every check of DTAO 9 in its order, the price and the waiting times.
+"""Swaps of hotkeys and coldkeys as calls: every check of DTAO 9 in its order, and that a failure changes nothing.
 
-What a swap moves is in `test_swaps.py`.
+What a swap does is in `test_hotkey_swap.py`, `test_coldkey_swap.py` and `test_swaps.py`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dev_chain import DevChain, account, check_conservation, event_names
+from dev_chain import DevChain, account, check_conservation
 from failed_calls import failure
 from free_calls import refusal
 from yumad.consensus.profiles import DEV, TAO
 from yumad.consensus.rules.v1.balances import free_balance
 from yumad.consensus.rules.v1.calls.table import CALLS
-from yumad.consensus.rules.v1.coldkey_swap import announced_swap, check_freeze, coldkey_hash
+from yumad.consensus.rules.v1.coldkey_swap import check_freeze, coldkey_hash
 from yumad.consensus.rules.v1.errors import CallError
 from yumad.consensus.rules.v1.markets import system_account
 from yumad.consensus.rules.v1.neurons import hotkey_of, uid_of
-from yumad.consensus.rules.v1.stakes import ROOT, hotkey_owner
+from yumad.consensus.rules.v1.stakes import ROOT
 
 SWAP, SWAP_V2 = "keys.swap_hotkey", "keys.swap_hotkey_v2"
 ANNOUNCE, CLEAR = "keys.announce_coldkey_swap", "keys.clear_coldkey_swap_announcement"
@@ -179,34 +179,7 @@ def test_call_that_fails_a_check_leaves_its_fee_and_nonce(
     assert (call, error) not in UNREACHABLE
 
 
-def recycled_by_calls(chain: DevChain) -> int:
-    """What was recycled but for the single rao that an injection may leave over in each block."""
-    recycled = int(chain.state.read("chain/recycled", 0))
-    return recycled - recycled % 1000
-
-
 # --- hotkeys ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("netuid", "cost"), [(None, TAO // 10), (1, TAO // 1000)])
-def test_swap_of_a_hotkey_recycles_its_price(chain: DevChain, netuid: int | None, cost: int) -> None:
-    chain.skip(INTERVAL)
-    alice = account("alice")
-    free = free_balance(chain.state, alice)
-    outcome = chain.send("alice", SWAP, N1, NEW, netuid)
-    assert event_names(outcome.events) == ["HotkeySwapped" if netuid is None else "HotkeySwappedOnSubnet"]
-    assert outcome.events[0].arguments == (alice, N1, NEW, *(() if netuid is None else (netuid,)))
-    assert free - free_balance(chain.state, alice) == cost + outcome.fee
-    assert recycled_by_calls(chain) == cost
-    assert hotkey_owner(chain.state, NEW) == hotkey_owner(chain.state, N1) == alice
-    check_conservation(chain)
-
-
-def test_first_swap_on_one_subnet_waits_for_the_interval_from_genesis(chain: DevChain) -> None:
-    """DTAO 13.27."""
-    chain.skip_to(INTERVAL - 1)
-    assert failure(chain, "alice", SWAP, N1, NEW, 1) == "HotKeySwapOnSubnetIntervalNotPassed"
-    assert failure(chain, "alice", SWAP, N1, NEW, 1) == "ok"
 
 
 def test_next_swap_needs_more_blocks_than_either_limit(chain: DevChain) -> None:
@@ -238,40 +211,6 @@ def test_swapped_key_may_be_swapped_back(chain: DevChain) -> None:
 # --- coldkeys ---------------------------------------------------------------------------------------------------------
 
 
-def test_first_announcement_recycles_its_price_and_a_later_one_is_free(chain: DevChain) -> None:
-    free = free_balance(chain.state, BOB)
-    outcome = chain.send("bob", ANNOUNCE, HASH)
-    assert event_names(outcome.events) == ["ColdkeySwapAnnounced"]
-    assert free - free_balance(chain.state, BOB) == TAO // 10 + outcome.fee
-    assert announced_swap(chain.state, BOB) == (1, HASH, False)
-    chain.skip_to(DELAY + MORE - 1)
-    assert failure(chain, "bob", ANNOUNCE, coldkey_hash(OTHER)) == "ColdkeySwapReannouncedTooEarly"
-    assert failure(chain, "bob", ANNOUNCE, coldkey_hash(OTHER)) == "ok"
-    assert announced_swap(chain.state, BOB) == (chain.height, coldkey_hash(OTHER), False)
-    assert recycled_by_calls(chain) == TAO // 10
-    check_conservation(chain)
-
-
-def test_announcement_is_taken_back_once_it_has_stood_long_enough(chain: DevChain) -> None:
-    announced(chain)
-    chain.skip_to(DELAY + MORE - 1)
-    assert failure(chain, "bob", CLEAR) == "ColdkeySwapClearTooEarly"
-    outcome = chain.send("bob", CLEAR)
-    assert event_names(outcome.events) == ["ColdkeySwapCleared"]
-    assert announced_swap(chain.state, BOB) is None
-    assert failure(chain, "bob", "balances.transfer_keep_alive", HEIR, TAO) == "ok"
-
-
-def test_announced_swap_waits_exactly_the_delay(chain: DevChain) -> None:
-    announced(chain)
-    chain.skip_to(DELAY - 1)
-    assert failure(chain, "bob", SWAP_COLDKEY, HEIR) == "ColdkeySwapTooEarly"
-    outcome = chain.send("bob", SWAP_COLDKEY, HEIR)
-    assert event_names(outcome.events) == ["ColdkeySwapped"]
-    assert outcome.events[0].arguments == (BOB, HEIR)
-    check_conservation(chain)
-
-
 @pytest.mark.parametrize("call", CALLS, ids=[call.name for call in CALLS])
 def test_account_whose_swap_is_announced_uses_the_calls_about_it_only(chain: DevChain, call: Any) -> None:
     check_freeze(chain.state, BOB, call)
@@ -297,13 +236,3 @@ def test_frozen_account_pays_for_what_it_may_not_do_and_its_free_calls_stay_out(
     assert chain.attempt("bob", DISPUTE) == "ok"
     assert failure(chain, "bob", "balances.transfer_keep_alive", HEIR, TAO) == "ColdkeySwapDisputed"
     assert refusal(chain, "bob", "weights.commit_weights", 1, HASH) == "ColdkeySwapDisputed"
-
-
-def test_disputed_account_stays_frozen_until_governance_resets_it(chain: DevChain) -> None:
-    disputed(chain)
-    chain.skip(DELAY + MORE)
-    assert failure(chain, "bob", SWAP_COLDKEY, HEIR) == "ColdkeySwapDisputed"
-    assert chain.command(RESET, BOB) == "ok"
-    assert failure(chain, "bob", SWAP_COLDKEY, HEIR) == "ColdkeySwapAnnouncementNotFound"
-    assert failure(chain, "bob", "balances.transfer_keep_alive", HEIR, TAO) == "ok"
-    assert chain.command(RESET, BOB) == "ColdkeySwapAnnouncementNotFound"
