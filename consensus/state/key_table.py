@@ -131,6 +131,25 @@ class KeyTable:
         self._free.offer(row)
         self._state.on_undo(self._undo_release, (key, row))
 
+    def rename(self, key: bytes, new: bytes) -> None:
+        """Let the row of `key` be found under `new`, in place of a row that is there; its other columns stay.
+
+        Raises InvalidError for an unknown key and for a new one of the wrong width.
+        """
+        if key not in self._rows:
+            raise InvalidError(f"table {self.name} has no key {key.hex()}")
+        if len(new) != self._key_bytes:
+            raise InvalidError(f"table {self.name} has keys of {self._key_bytes} bytes, not {len(new)}")
+        if key == new:
+            return
+        if new in self._rows:
+            self.release(new)
+        row = self._rows.pop(key)
+        self._leave_groups(key)
+        self._state.write(self._key, row, np.frombuffer(new, dtype=np.uint8))
+        self._enter(new, row)
+        self._state.on_undo(self._undo_rename, (key, new, row))
+
     def for_view(self, past: State) -> KeyTable:
         """The same index over an earlier state with an unchanged key column (reading only)."""
         table = KeyTable(past, self.name, self._rows)
@@ -158,6 +177,12 @@ class KeyTable:
         del self._rows[key]
         self._leave_groups(key)
         self._free.offer(row)
+
+    def _undo_rename(self, renamed: tuple[bytes, bytes, int]) -> None:
+        key, new, row = renamed
+        del self._rows[new]
+        self._leave_groups(new)
+        self._enter(key, row)
 
     def _undo_release(self, released: tuple[bytes, int]) -> None:
         self._enter(*released)

@@ -107,6 +107,12 @@ class StateMachine(RuleBasedStateMachine):
         if self.keys.pop(key, None) is not None:
             self.state.key_table("hotkeys").release(key)
 
+    @rule(key=keys, new=keys)
+    def rename_key(self, key, new):
+        if key in self.keys:
+            self.state.key_table("hotkeys").rename(key, new)
+            self.keys[new] = self.keys.pop(key)
+
     @rule(key=accounts)
     def open_account(self, key):
         row = self.state.accounts().open(key, self.height)

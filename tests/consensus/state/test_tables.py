@@ -57,6 +57,54 @@ def test_key_of_another_width_or_unknown_is_refused(state):
         state.key_table("hotkeys").release(b"aaaa")
 
 
+def test_renamed_row_keeps_its_place_and_columns(state):
+    table = state.key_table("hotkeys")
+    for key, stake in ((b"aaaa", 1), (b"bbbb", 2), (b"cccc", 3)):
+        state.write("hotkeys/stake", table.open(key), stake)
+    assert table.matching(((0, 1),), b"b") == [b"bbbb"]
+    table.rename(b"bbbb", b"dddd")
+    table.rename(b"aaaa", b"aaaa")
+    assert table.items() == [(b"aaaa", 0), (b"cccc", 2), (b"dddd", 1)]
+    assert (table.matching(((0, 1),), b"b"), table.matching(((0, 1),), b"d")) == ([], [b"dddd"])
+    assert state.array("hotkeys/stake").tolist() == [1, 2, 3]
+    assert KeyTable(state, "hotkeys").items() == table.items()
+
+
+def test_renamed_row_takes_the_place_of_the_one_that_had_the_key(state):
+    table = state.key_table("hotkeys")
+    for key, stake in ((b"aaaa", 1), (b"bbbb", 2)):
+        state.write("hotkeys/stake", table.open(key), stake)
+    table.rename(b"bbbb", b"aaaa")
+    assert table.items() == [(b"aaaa", 1)]
+    assert state.array("hotkeys/stake").tolist() == [0, 2]
+    assert table.open(b"cccc") == 0
+
+
+def test_undone_renaming_leaves_index_and_columns_as_they_were(state):
+    table = state.key_table("hotkeys")
+    for key, stake in ((b"aaaa", 1), (b"bbbb", 2)):
+        state.write("hotkeys/stake", table.open(key), stake)
+    assert table.matching(((0, 1),), b"a") == [b"aaaa"]
+    root, mark = state.root(), state.begin()
+    table.rename(b"aaaa", b"cccc")
+    table.rename(b"cccc", b"bbbb")
+    state.rollback(mark)
+    assert table.items() == [(b"aaaa", 0), (b"bbbb", 1)]
+    assert (table.matching(((0, 1),), b"a"), table.matching(((0, 1),), b"c")) == ([b"aaaa"], [])
+    assert state.root() == root
+    assert table.open(b"dddd") == 2
+
+
+def test_renaming_an_unknown_key_or_to_another_width_is_refused(state):
+    table = state.key_table("hotkeys")
+    with pytest.raises(InvalidError, match="has no key"):
+        table.rename(b"aaaa", b"bbbb")
+    table.open(b"aaaa")
+    with pytest.raises(InvalidError, match="keys of 4 bytes"):
+        table.rename(b"aaaa", b"bb")
+    assert table.items() == [(b"aaaa", 0)]
+
+
 def test_undone_opening_and_release_leave_the_index_as_it_was(state):
     table = state.key_table("hotkeys")
     table.open(b"aaaa")
