@@ -186,12 +186,13 @@ def _weights(data: bytes, at: int) -> tuple[tuple[int, ...], tuple[int, ...], in
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:
-    """(number, position behind it) of a compact length."""
+    """(number, position behind it) of a compact length; one that would fit fewer bytes is malformed."""
     mode = data[at] & 3 if at < len(data) else 3
-    width = (1, 2, 4, 0)[mode]
-    if not width or len(data) < at + width:
+    width, least = ((1, 0), (2, 1 << 6), (4, 1 << 14), (0, 0))[mode]
+    number = int.from_bytes(data[at : at + width], "little") >> 2
+    if not width or len(data) < at + width or number < least:
         raise MalformedError("payload: no length where one must be")
-    return int.from_bytes(data[at : at + width], "little") >> 2, at + width
+    return number, at + width
 
 
 def _bucket(index: int, epoch: int) -> bytes:

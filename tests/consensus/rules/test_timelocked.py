@@ -222,6 +222,15 @@ def test_payload_that_ends_early_is_malformed(data: bytes) -> None:
         decode_payload(data, N1)
 
 
+def test_length_in_more_bytes_than_it_needs_is_malformed() -> None:
+    """The field's encoding has one form for each number (YUMA 5.2)."""
+    short = payload(None)
+    with pytest.raises(MalformedError):
+        decode_payload(b"\x09\x00" + short[1:], N1)
+    with pytest.raises(MalformedError):
+        decode_payload(b"\x0a\x00\x00\x00" + short[1:], N1)
+
+
 @pytest.mark.parametrize(
     "data",
     [
