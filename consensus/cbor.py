@@ -20,6 +20,9 @@ Value: TypeAlias = "int | bytes | bool | Sequence[Value] | None"
 MAX_DEPTH: Final = 8
 """Nesting of arrays. Evidence inside a body inside a proposal needs five; the rest is room for later formats."""
 
+_LEAST: Final = -(1 << 64)
+_MOST: Final = (1 << 64) - 1
+
 _UNSIGNED, _NEGATIVE, _BYTES, _ARRAY, _SIMPLE = 0, 1, 2, 4, 7
 _ARGUMENT_BYTES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
 _SMALLEST: Final = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
@@ -33,15 +36,16 @@ def encode(value: Value) -> bytes:
 
 
 def _check_encodable(value: Value, depth: int) -> None:
-    if isinstance(value, int) and type(value) in (int, bool):
-        if not -(1 << 64) <= value < 1 << 64:
+    if type(value) is int:
+        if not _LEAST <= value <= _MOST:
             raise TypeError(f"integer {value} does not fit 64 bits; encode it as bytes")
     elif isinstance(value, list | tuple):
         if depth >= MAX_DEPTH:
             raise TypeError(f"arrays nest deeper than {MAX_DEPTH}")
         for item in value:
-            _check_encodable(item, depth + 1)
-    elif type(value) is not bytes and value is not None:
+            if type(item) is not bytes:
+                _check_encodable(item, depth + 1)
+    elif type(value) is not bytes and type(value) is not bool and value is not None:
         raise TypeError(f"{type(value).__name__} is not encodable")
 
 

@@ -96,6 +96,26 @@ def record_from_value(value: Any) -> ColumnRecord:
     return record
 
 
+def unsigned(number: int, major: int = 0) -> bytes:
+    """Canonical CBOR of an unsigned integer, or the head of another major type with that argument.
+
+    What the state commits in every block is put together from heads; the tests compare it with `cbor.encode`. Raises
+    StateOverflowError above 64 bits.
+    """
+    if number < 24:
+        return bytes([major << 5 | number])
+    for width, short in ((1, 24), (2, 25), (4, 26), (8, 27)):
+        if number < 1 << 8 * width:
+            return bytes([major << 5 | short]) + number.to_bytes(width, "big")
+    raise StateOverflowError(f"{number} does not fit 64 bits")
+
+
+def _record_head(spec: ColumnSpec) -> bytes:
+    """The part of a record's bytes that never changes: the array's head, name, type and shape."""
+    name, dtype = spec.name.encode(), spec.dtype.encode()
+    return b"\x85" + b"".join(map(cbor.encode, (name, dtype, spec.row_shape)))
+
+
 class Column:
     """Storage of one column. Only `State` may change it; everybody else sees read-only views.
 
@@ -103,14 +123,16 @@ class Column:
     """
 
     __slots__ = (
-        "_row_bytes",
+        "_record_head",
         "buffer",
         "committed",
         "dirty",
         "highest",
         "is_number",
         "lowest",
+        "memory",
         "readonly",
+        "row_bytes",
         "rows",
         "spec",
         "tree",
@@ -124,28 +146,30 @@ class Column:
         self.dirty: dict[int, None] = {}
         """Chunks that differ from what `tree` was built over. A dict, because sets are not used in the rules."""
         self.tree = ChunkTree()
-        self._row_bytes = spec.row_bytes
+        self.row_bytes = spec.row_bytes
         self.is_number = not spec.row_shape
         limits = np.iinfo(np.dtype(spec.dtype))
         self.lowest, self.highest = int(limits.min), int(limits.max)
+        self._record_head = _record_head(spec)
         self.committed: tuple[ColumnRecord, bytes] | None = None
         """The record and its canonical bytes as last hashed; None since a change. A block touches few of hundreds."""
         self._make_views()
 
     def _make_views(self) -> None:
-        used = self.buffer[: self.rows * self._row_bytes]
+        used = self.buffer[: self.rows * self.row_bytes]
         self.view: NDArray[Any] = used.view(self.spec.dtype).reshape((self.rows, *self.spec.row_shape))
         self.readonly: NDArray[Any] = self.view.view()
         self.readonly.flags.writeable = False
+        self.memory = memoryview(self.buffer)  # type: ignore[arg-type]
 
     @property
     def byte_length(self) -> int:
         """Exact bytes of all rows."""
-        return self.rows * self._row_bytes
+        return self.rows * self.row_bytes
 
     def set_rows(self, rows: int) -> None:
         """Grow with zero rows or shrink; bytes behind the end become zero."""
-        old_length, new_length = self.byte_length, rows * self._row_bytes
+        old_length, new_length = self.byte_length, rows * self.row_bytes
         if new_length > MAX_COLUMN_BYTES:
             raise InvalidError(f"column {self.spec.name} would take {new_length} bytes, at most {MAX_COLUMN_BYTES}")
         if new_length > len(self.buffer):
@@ -169,7 +193,13 @@ class Column:
 
     def mark_number(self, row: int) -> None:
         """`mark_rows` for one row of a column of numbers, which never straddles chunks: the commonest write by far."""
-        self.dirty[row * self._row_bytes // CHUNK_BYTES] = None
+        self.dirty[row * self.row_bytes // CHUNK_BYTES] = None
+        self.committed = None
+
+    def mark_row(self, row: int) -> None:
+        """`mark_rows` for one row of any width."""
+        for chunk in self.chunks_of_row(row):
+            self.dirty[chunk] = None
         self.committed = None
 
     def mark_rows(self, rows: int | slice | NDArray[np.int64]) -> None:
@@ -178,12 +208,17 @@ class Column:
             self.dirty[chunk] = None
         self.committed = None
 
-    def chunks_of(self, rows: int | slice | NDArray[np.int64]) -> range | list[int]:
+    def chunks_of_row(self, row: int) -> range | tuple[int]:
+        """Chunks that hold bytes of one row, ascending."""
+        start = row * self.row_bytes
+        first, last = start // CHUNK_BYTES, (start + self.row_bytes - 1) // CHUNK_BYTES
+        return (first,) if first == last else range(first, last + 1)
+
+    def chunks_of(self, rows: int | slice | NDArray[np.int64]) -> range | tuple[int] | list[int]:
         """Chunks that hold bytes of `rows`, ascending."""
-        width = self._row_bytes
+        width = self.row_bytes
         if isinstance(rows, int):
-            start = rows * width
-            return range(start // CHUNK_BYTES, (start + width - 1) // CHUNK_BYTES + 1)
+            return self.chunks_of_row(rows)
         if isinstance(rows, slice):
             if rows.start == rows.stop:
                 return range(0)
@@ -212,7 +247,7 @@ class Column:
             self.dirty.clear()
             spec = self.spec
             record = ColumnRecord(spec.name, spec.dtype, spec.row_shape, self.byte_length, self.tree.root())
-            self.committed = (record, cbor.encode(record_to_value(record)))
+            self.committed = (record, b"%b%b\x58\x20%b" % (self._record_head, unsigned(self.byte_length), record.root))
         return self.committed
 
     def copy(self) -> Column:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,13 @@ from .accounts import ACCOUNTS, AccountTable
 from .blobs import BlobTable
 from .changes import StateChanges
 from .chunk_tree import CHUNK_BYTES, chunk_count
-from .column import Column, ColumnRecord, ColumnSpec, StateOverflowError
-from .journal import Undo, cost, undo
+from .column import Column, ColumnRecord, ColumnSpec, StateOverflowError, unsigned
+from .journal import ENTRY_OVERHEAD, Undo, cost, undo
 from .key_table import KeyTable
 from .writing import Index, checked_index, fitted_to, rows_of
+
+_ARRAY: Final = 4
+"""CBOR's major type of arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Mark:
     position: int
     """Index in the journal since the state was made."""
     depth: int
+    held: int = 0
+    """Bytes of all images remembered before it, about."""
 
 
 class State:
@@ -48,7 +53,8 @@ class State:
         "_columns",
         "_journal",
         "_journal_base",
-        "_journal_bytes",
+        "_journal_held",
+        "_journal_settled",
         "_lender",
         "_names",
         "_readonly",
@@ -63,7 +69,9 @@ class State:
         self._names: list[str] = []
         self._journal: list[Undo] = []
         self._journal_base = 0
-        self._journal_bytes = 0
+        self._journal_held = 0
+        """Bytes of all images ever remembered and not undone; those dropped since are in `_journal_settled`."""
+        self._journal_settled = 0
         self._scopes: list[Mark] = []
         self._tables: dict[str, Any] = {}
         self._lender: State | None = None
@@ -148,7 +156,11 @@ class State:
 
     def read_wide(self, name: str, row: int, *, signed: bool = False) -> int:
         """The number in the little-endian u64 limbs of `row` (row_shape (limbs,)), two's complement if `signed`."""
-        return int.from_bytes(self.read(name, row).tobytes(), "little", signed=signed)
+        column = self._columns.get(name) or self._column(name)
+        if not 0 <= row < column.rows:
+            raise InvalidError(f"column {name} has {column.rows} rows, row {row} was asked for")
+        start = row * column.row_bytes
+        return int.from_bytes(column.memory[start : start + column.row_bytes], "little", signed=signed)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -166,7 +178,8 @@ class State:
             if not column.lowest <= value <= column.highest:
                 raise StateOverflowError(f"{value} does not fit column {name} ({column.spec.dtype})")
             if self._scopes:
-                self._remember((column, index, column.view.item(index)))
+                self._journal.append((column, index, column.view.item(index)))
+                self._journal_held += ENTRY_OVERHEAD
             column.view[index] = value
             column.mark_number(index)
             return
@@ -184,15 +197,16 @@ class State:
         column = self._columns.get(name) or self._column(name)
         if not 0 <= row < column.rows:
             raise InvalidError(f"column {name} has {column.rows} rows, row {row} was to be written")
-        spec = column.spec
+        width = column.row_bytes
         try:
-            raw = value.to_bytes(spec.row_bytes, "little", signed=signed)
+            raw = value.to_bytes(width, "little", signed=signed)
         except OverflowError:
-            raise StateOverflowError(f"{value} does not fit column {name} ({spec.row_shape} limbs)") from None
+            raise StateOverflowError(f"{value} does not fit column {name} ({column.spec.row_shape} limbs)") from None
         if self._scopes:
-            self._remember((column, row, column.view[row].copy()))
-        column.view[row] = np.frombuffer(raw, dtype="<u8")
-        column.mark_rows(row)
+            self._journal.append((column, row, column.view[row].copy()))
+            self._journal_held += ENTRY_OVERHEAD + width
+        column.memory[row * width : row * width + width] = raw
+        column.mark_row(row)
 
     def add(self, name: str, row: int, amount: int) -> int:
         """Add `amount` (may be negative) to a number; gives the new one. Raises StateOverflowError, never wraps."""
@@ -255,7 +269,7 @@ class State:
     def begin(self) -> Mark:
         """Open a scope inside the present one."""
         self._check_writable()
-        mark = Mark(self._journal_base + len(self._journal), len(self._scopes))
+        mark = Mark(self._journal_base + len(self._journal), len(self._scopes), self._journal_held)
         self._scopes.append(mark)
         return mark
 
@@ -264,16 +278,15 @@ class State:
         self._check_open(mark)
         del self._scopes[mark.depth :]
         if not self._scopes:
-            self._forget(len(self._journal))
+            self._forget(len(self._journal), self._journal_held)
 
     def rollback(self, mark: Mark) -> None:
         """Undo everything since `mark` and close its scope and those inside it."""
         self._check_open(mark)
         keep = mark.position - self._journal_base
         while len(self._journal) > keep:
-            entry = self._journal.pop()
-            undo(entry)
-            self._journal_bytes -= cost(entry)
+            undo(self._journal.pop())
+        self._journal_held = mark.held
         del self._scopes[mark.depth :]
 
     def settle(self, mark: Mark) -> None:
@@ -286,8 +299,8 @@ class State:
             raise InvalidError("only the outermost scope can be settled while others are open")
         inner = self._scopes[1:]
         until = inner[0].position if inner else self._journal_base + len(self._journal)
-        self._forget(until - self._journal_base)
-        self._scopes = [Mark(scope.position, scope.depth - 1) for scope in inner]
+        self._forget(until - self._journal_base, inner[0].held if inner else self._journal_held)
+        self._scopes = [Mark(scope.position, scope.depth - 1, scope.held) for scope in inner]
 
     def open_scopes(self) -> tuple[Mark, ...]:
         """Open scopes, outermost first. `settle` moves the rest outward, so their marks are read again from here."""
@@ -295,7 +308,7 @@ class State:
 
     def journal_bytes(self) -> int:
         """Memory held by before-images of all open scopes, about."""
-        return self._journal_bytes
+        return self._journal_held - self._journal_settled
 
     def _check_open(self, mark: Mark) -> None:
         if mark.depth >= len(self._scopes) or self._scopes[mark.depth] != mark:
@@ -305,16 +318,16 @@ class State:
         if self._readonly:
             raise InvalidError("this state is a read-only view of an earlier block")
 
-    def _forget(self, entries: int) -> None:
-        for entry in self._journal[:entries]:
-            self._journal_bytes -= cost(entry)
+    def _forget(self, entries: int, held: int) -> None:
+        """Drop the oldest entries; `held` is what stands at the first one kept."""
         del self._journal[:entries]
         self._journal_base += entries
+        self._journal_settled = held
 
     def _remember(self, entry: Undo) -> None:
         if self._scopes:
             self._journal.append(entry)
-            self._journal_bytes += cost(entry)
+            self._journal_held += cost(entry)
 
     def on_undo(self, action: Callable[[Any], None], argument: Any) -> None:
         """Have `action(argument)` called when the present scope is undone: keeps derived indexes in step."""
@@ -328,8 +341,17 @@ class State:
         touched: dict[str, dict[int, None]] = {}
         existed: dict[str, bool] = {}
         """Columns that were added or removed -> whether they stood at the mark: the first of the two tells."""
+        of_column: dict[Column, dict[int, None]] = {}
         for entry in self._journal[mark.position - self._journal_base :]:
-            self._collect(entry, touched, existed)
+            # Nine entries of ten are a write of one row.
+            chunks_of_rows = of_column.get(entry[0]) if type(entry[1]) is int else None
+            if chunks_of_rows is None:
+                self._collect(entry, touched, existed)
+                if isinstance(entry[0], Column) and self._columns.get(entry[0].spec.name) is entry[0]:
+                    of_column[entry[0]] = touched[entry[0].spec.name]
+            else:
+                for number in entry[0].chunks_of_row(entry[1]):
+                    chunks_of_rows[number] = None
         records, chunks = [], {}
         for name in sorted(touched):
             column = self._columns.get(name)
@@ -453,15 +475,5 @@ class State:
 
 def state_root(rules_version: int, records: Sequence[bytes]) -> Hash32:
     """The commitment over canonical column records that are sorted by name."""
-    head = b"\x82" + _head(0, rules_version) + _head(4, len(records))
+    head = b"\x82" + unsigned(rules_version) + unsigned(len(records), _ARRAY)
     return digest(Domain.COLUMNS, head, *records)
-
-
-def _head(major: int, argument: int) -> bytes:
-    """Canonical CBOR head of an unsigned integer (major 0) or an array (major 4)."""
-    if argument < 24:
-        return bytes([major << 5 | argument])
-    for width, short in ((1, 24), (2, 25), (4, 26), (8, 27)):
-        if argument < 1 << 8 * width:
-            return bytes([major << 5 | short]) + argument.to_bytes(width, "big")
-    raise StateOverflowError(f"{argument} does not fit 64 bits")

@@ -141,6 +141,13 @@ def test_root_with_many_columns_has_the_wider_array_head():
     assert state.root() == plain_root(state)
 
 
+@pytest.mark.parametrize("rows", [0, 23, 24, 255, 256, 65_535, 65_536])
+def test_committed_bytes_of_a_record_are_its_canonical_encoding(rows):
+    state = State([ColumnSpec("bytes", "u1"), ColumnSpec("wide", "<u8", (3, 2))])
+    state.resize("bytes", rows)
+    assert state.root() == plain_root(state)
+
+
 def test_root_tells_a_zero_row_from_no_row(state):
     before = state.root()
     state.resize("numbers", 11)
@@ -195,6 +202,18 @@ def test_commit_of_the_outermost_scope_frees_its_images(state):
     assert state.journal_bytes() == 0
     with pytest.raises(InvalidError, match="not open"):
         state.rollback(mark)
+
+
+def test_rollback_frees_the_images_of_its_scope_alone(state):
+    state.begin()
+    state.write("numbers", 0, 1)
+    held = state.journal_bytes()
+    inner = state.begin()
+    state.write("odd", slice(0, 10), 7)
+    state.write_wide("wide", 0, 9)
+    assert state.journal_bytes() > held
+    state.rollback(inner)
+    assert state.journal_bytes() == held > 0
 
 
 def test_settle_makes_the_oldest_scope_permanent_while_the_next_stays_open(state):
