@@ -67,18 +67,28 @@ def both_locked(chain: DevChain) -> None:
     locked(chain)
 
 
-def spread(chain: DevChain, hotkeys: int = MAX_LOCKED_POSITIONS - 1) -> None:
-    """bob's stake behind neuron-1 and that many hotkeys more."""
+def spread(chain: DevChain, hotkeys: int = MAX_LOCKED_POSITIONS - 1, source: bytes = N1, coldkey: bytes = BOB) -> None:
+    """A coldkey's stake behind the hotkey it is on and that many more."""
     for number in range(hotkeys):
-        hotkey = account(f"bob-{number}")
-        associate_hotkey(chain.state, hotkey, BOB)
-        decrease_position(chain.state, 1, N1, BOB, TAO // 100)
-        increase_position(chain.state, 1, hotkey, BOB, TAO // 100)
+        hotkey = account(f"many-{number}")
+        associate_hotkey(chain.state, hotkey, coldkey)
+        decrease_position(chain.state, 1, source, coldkey, TAO // 100)
+        increase_position(chain.state, 1, hotkey, coldkey, TAO // 100)
 
 
 def spread_and_locked(chain: DevChain) -> None:
     spread(chain)
     locked(chain)
+
+
+def spread_and_on_root(chain: DevChain) -> None:
+    assert chain.attempt("bob", "stake.add_stake", N3, 0, 5 * TAO) == "ok"
+    spread_and_locked(chain)
+
+
+def carol_spread(chain: DevChain) -> None:
+    spread(chain, source=N2, coldkey=CAROL)
+    locked(chain, person="carol")
 
 
 def spread_too_far(chain: DevChain) -> None:
@@ -109,6 +119,10 @@ FAILURES: list[tuple[str, str, Arrange, tuple[Any, ...]]] = [
     (LOCK, "TooManyLockedPositions", spread_too_far, (N1, 1, TAO)),
     ("stake.add_stake", "TooManyLockedPositions", spread_and_locked, (N3, 1, TAO)),
     ("stake.add_stake_limit", "TooManyLockedPositions", spread_and_locked, (N3, 1, TAO, 2**60, False)),
+    ("stake.add_stake_burn", "TooManyLockedPositions", spread_and_locked, (N3, 1, TAO, None)),
+    ("stake.swap_stake", "TooManyLockedPositions", spread_and_on_root, (N3, 0, 1, TAO)),
+    ("stake.swap_stake_limit", "TooManyLockedPositions", spread_and_on_root, (N3, 0, 1, TAO, 0, False)),
+    ("stake.transfer_stake", "TooManyLockedPositions", carol_spread, (CAROL, N1, 1, 1, TAO)),
     ("stake.move_stake", "TooManyLockedPositions", spread_and_locked, (N1, N3, 1, 1, TAO)),
     (MOVE, "HotKeyAccountNotExists", nothing, (UNKNOWN, 9)),
     (MOVE, "SubnetNotExists", nothing, (N1, 9)),
