@@ -368,6 +368,7 @@ def test_window_of_a_reveal_is_one_epoch(period: int) -> None:
         attempts[height] = refusal(chain, "neuron-1", REVEAL, *reveal_arguments(REVEAL))
         chain.state.rollback(mark)
         chain.height, chain.proposer = before
+        del chain.outcomes[height - 1 :], chain.hashes[height:]
     assert attempts == {
         **dict.fromkeys([2, opened - 1], "RevealTooEarly"),
         **dict.fromkeys([opened, closed - 1], "ok"),
