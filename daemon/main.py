@@ -20,6 +20,7 @@ FAMILIES: Final = (
     "wallet",
     "chain",
     "subnet",
+    "weights",
     "stake",
     "calls",
     "genesis",

@@ -3,6 +3,7 @@
 config.toml  peer_key  lock  control.sock
 chain/<genesis8>/{chain.db,index.db,peers.db,snapshots/}    may be deleted to sync anew
 authority/<key8>/{key,guard.db,lock}                        never
+weights/<genesis8>/                                         committed weights until they are revealed
 plugins/
 """
 
@@ -83,6 +84,10 @@ class Home:
     def chains(self) -> Path:
         """Parent of the chain folders."""
         return self.path / "chain"
+
+    def sealed_weights(self, genesis_hash: Hash32) -> Path:
+        """Weights committed to on one chain; apart from its other files, which may be deleted at any time."""
+        return self.path / "weights" / genesis_hash.hex()[:8]
 
     @property
     def control_socket(self) -> Path:

@@ -16,6 +16,7 @@ from .signer import SignerOptions, signing_key
 
 if TYPE_CHECKING:
     from ...consensus.rules.v1.calls.call import Call
+    from ...consensus.signature import KeyPair
 
 VALID_BLOCKS: Final = 64
 """Blocks for which a transaction may be included: it either is in soon, or never. The rules allow 2400."""
@@ -30,6 +31,7 @@ def send_call(
     wire: Sequence[Any],
     options: SignerOptions,
     *,
+    key: KeyPair | None = None,
     tip: int = 0,
     valid_blocks: int = VALID_BLOCKS,
     wait: bool | None = None,
@@ -37,14 +39,16 @@ def send_call(
 ) -> None:
     """Sign `call` with arguments in wire form, send it, wait if asked to, and print what came of it.
 
-    `wait` None means: when somebody watches. Raises CommandError with the chain's error name for a call that failed.
+    `key` is the signer where the caller has unlocked it already. `wait` None means: when somebody watches. Raises
+    CommandError with the chain's error name for a call that failed.
     """
     from ...consensus.ss58 import encode_address
     from ...consensus.transaction import TransactionDomain, encode_transaction, sign_transaction
     from ...consensus.types import Hash32
 
-    options.check()
-    key = signing_key(options, call.signer, client.call("tx.context"))
+    if key is None:
+        options.check()
+        key = signing_key(options, call.signer, client.call("tx.context"))
     context = client.call("tx.context", account=encode_address(key.public_key))
     domain = TransactionDomain(Hash32(bytes.fromhex(context["genesis_hash"])), bytes.fromhex(context["fork_digest"]))
     valid_until = context["height"] + valid_blocks

@@ -15,6 +15,7 @@ from .output import CommandError, Exit, usage_error
 if TYPE_CHECKING:
     from ...consensus.rules.v1.calls.call import Signer
     from ...consensus.signature import KeyPair
+    from ...consensus.types import AccountId
 
 PASSWORD_VARIABLE: Final = "YUMAD_WALLET_PASSWORD"
 DEFAULT_HOTKEY: Final = "default"
@@ -70,6 +71,18 @@ def signing_key(options: SignerOptions, role: Signer, context: Mapping[str, Any]
     return keystore.unlock_coldkey(
         options.wallet, ask_password(options.password_file, f"password of wallet {options.wallet}")
     )
+
+
+def signing_hotkey(options: SignerOptions) -> AccountId:
+    """The account whose key signs a hotkey's calls, without opening it. Raises as `signing_key` does."""
+    from ...consensus.dev_accounts import dev_keypair
+    from ...consensus.types import AccountId
+    from ...storage.keystore import Keystore
+
+    options.check()
+    if options.dev:
+        return AccountId(dev_keypair(options.dev).public_key)
+    return Keystore(options.wallets).hotkey_address(options.wallet, options.hotkey or DEFAULT_HOTKEY)
 
 
 def ask_password(password_file: Path | None, prompt: str, *, confirm: bool = False) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 from small_peer import SmallPeer
+from yumad.consensus.chain_spec import ChainSpec
 from yumad.daemon.control import ControlServer
 from yumad.daemon.control_address import choose_socket_path
 from yumad.daemon.node_methods import node_registry
@@ -26,10 +27,10 @@ class Daemon:
 
 
 @contextmanager
-def running_daemon(home: Path) -> Iterator[Daemon]:
+def running_daemon(home: Path, spec: ChainSpec | None = None) -> Iterator[Daemon]:
     """A running daemon of a small peer, in a thread of its own."""
     home.mkdir(mode=0o700)
-    running = Daemon(home, SmallPeer())
+    running = Daemon(home, SmallPeer(spec))
     running.peer.make_block()
     started, scopes = threading.Event(), []
 

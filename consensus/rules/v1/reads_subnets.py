@@ -188,6 +188,7 @@ def weight_commits(state: State, hotkey: AccountId, netuid: int, mechanism: int)
         {
             "hash": commit.hash.hex(),
             "block": commit.block,
+            "epoch": epoch,
             "reveal_epoch": commit.epoch + period,
             "revealable": is_revealable(commit, epoch, period),
         }
