@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from ...chain_spec import ChainSpec, SubnetSpec, genesis_authorities, genesis_authority_set, genesis_hash
 from ...state.state import State
-from ...types import InvalidError
+from ...types import U16_MAX, InvalidError
 from .authorities import register_authority
 from .dtao.safe_float import SafeFloat, from_int
 from .dtao.units import DYNAMIC, MAX_SUPPLY
 from .era_sets import write_era_set
-from .hyperparameters import GLOBAL
+from .hyperparameters import GLOBAL, MOST_SUBNETS, SUBNET
 from .root_index import fill_root_index
 from .schedule import MAX_BLOCKS_WITHOUT_STEP, first_last_epoch_block
 from .schema import (
@@ -171,10 +171,18 @@ def _write_root(state: State, spec: ChainSpec) -> None:
 def _write_subnet(state: State, subnet: SubnetSpec) -> None:
     netuid, chosen = subnet.netuid, subnet.hyperparameters
     where = f"subnet {netuid}"
-    _require(chosen.max_allowed_uids <= NEURON_STRIDE, f"{where}: max_allowed_uids is above {NEURON_STRIDE}")
-    _require(chosen.bonds_moving_average <= 1_000_000, f"{where}: bonds_moving_average is above 1000000")
+    _require(0 < netuid <= MOST_SUBNETS, f"{where}: numbers are 1 to {MOST_SUBNETS}")
+    for entry in SUBNET:
+        if entry.in_spec:
+            value = int(getattr(chosen, entry.name))
+            bounds = f"{entry.minimum} to {entry.maximum}"
+            _require(entry.minimum <= value <= entry.maximum, f"{where}: {entry.name} is {value}, allowed is {bounds}")
+    shares = chosen.mechanism_emission_split
+    _require(
+        not shares or (len(shares) <= chosen.mechanism_count and sum(shares) == U16_MAX),
+        f"{where}: mechanism_emission_split is {list(shares)}; expected none or shares of {U16_MAX}",
+    )
     _require(chosen.alpha_low <= chosen.alpha_high, f"{where}: alpha_low is above alpha_high")
-    _require(chosen.immune_owner_uids_limit >= 1, f"{where}: immune_owner_uids_limit is 0, its owner could be replaced")
     open_subnet_rows(state, netuid)
     write_hyperparameters(state, netuid, chosen)
     state.write("subnets/owner", netuid, np.frombuffer(subnet.owner_coldkey, dtype=np.uint8))

@@ -1,7 +1,7 @@
 """Every parameter of YUMA 8 and DTAO 11: its column, default bounds and the administrative call that sets it.
 
 One table drives the columns, genesis, `sudo_set_…` calls, reads and the reference docs. Bounds that involve another
-parameter are functions in `calls/admin.py`; the plain ones stand here.
+parameter are functions in `calls/order_effects.py`; the plain ones stand here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ I16_MAX: Final = (1 << 15) - 1
 MAX_CK_BURN: Final = U64_MAX * (U16_MAX - 11_796) // U16_MAX
 """Highest child-key burn: with the largest child-key take it is all that a child passes on. Above, both together would
 take more from a parent than it gets, and the child would be paid what nobody earned (DTAO 4.2)."""
+
+MOST_SUBNETS: Final = 4_095
+"""Beside root. Commits of mechanisms are kept by `mechanism * 4096 + netuid`, which must name one mechanism only."""
 
 MAX_FEE_RATE: Final = 10_000
 """Highest swap fee, of 65535 (DTAO 5.4)."""
@@ -108,7 +111,7 @@ GLOBAL: Final[tuple[Hyperparameter, ...]] = (
     Hyperparameter("num_root_claim", "u1", 0, 50, "coldkeys whose root dividends are claimed in a block", True),
     Hyperparameter("unlock_rate", "<u8", 0, U64_MAX, "time constant of a decaying lock's mass, blocks", True),
     Hyperparameter("maturity_rate", "<u8", 0, U64_MAX, "time constant of a lock's conviction, blocks", True),
-    Hyperparameter("subnet_limit", "<u2", 0, U16_MAX, "most subnets beside root", True),
+    Hyperparameter("subnet_limit", "<u2", 0, MOST_SUBNETS, "most subnets beside root", True),
     Hyperparameter("network_rate_limit", "<u8", 0, U64_MAX, "blocks between two new subnets", True),
     Hyperparameter("network_min_lock_cost", "<u8", 0, U64_MAX, "lowest cost of a new subnet, rao", True),
     Hyperparameter("network_lock_reduction_interval", "<u8", 1, U64_MAX, "blocks in which the cost falls back", True),

@@ -10,7 +10,7 @@ from yumad.consensus.rules.v1.calls.table import call_named
 from yumad.consensus.rules.v1.reads import READS
 from yumad.consensus.rules.v1.stakes import position
 from yumad.consensus.state.state import State
-from yumad.consensus.types import InvalidError, Rao
+from yumad.consensus.types import InvalidError, Netuid, Rao
 
 
 def ask(chain: DevChain, name: str, *args: object) -> object:
@@ -79,6 +79,13 @@ def test_genesis_state_loaded_from_its_chunks_executes_the_same_blocks() -> None
         ),
         ({"subnets": (subnet({"immune_owner_uids_limit": 0}),)}, "immune_owner_uids_limit"),
         ({"parameters": replace(DEV.parameters, ck_burn=(1 << 64) - 1)}, "ck_burn"),
+        ({"parameters": replace(DEV.parameters, subnet_limit=4_096)}, "subnet_limit is 4096"),
+        ({"subnets": (replace(subnet(), netuid=Netuid(4_096)),)}, "subnet 4096: numbers are 1 to 4095"),
+        ({"subnets": (subnet({"mechanism_count": 0}),)}, "mechanism_count is 0, allowed is 1 to 16"),
+        ({"subnets": (subnet({"mechanism_count": 17}),)}, "mechanism_count is 17"),
+        ({"subnets": (subnet({"fee_rate": 10_001}),)}, "fee_rate is 10001"),
+        ({"subnets": (subnet({"mechanism_emission_split": (65_534, 1)}),)}, "mechanism_emission_split"),
+        ({"subnets": (subnet({"mechanism_emission_split": (65_534,)}),)}, "mechanism_emission_split"),
     ],
 )
 def test_genesis_refuses_parameters_the_rules_cannot_run_with(fields: dict[str, object], text: str) -> None:
