@@ -4,8 +4,8 @@ Pure functions on plain scalars; the transition reads them from state, and write
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from ...types import U64_MAX
 
@@ -13,8 +13,7 @@ MAX_BLOCKS_WITHOUT_STEP: Final = 50_400
 """A subnet that has not run for longer (a week of 12 s blocks) is due whatever its tempo says."""
 
 
-@dataclass(frozen=True, slots=True)
-class SubnetSchedule:
+class SubnetSchedule(NamedTuple):
     """Scheduling scalars of one subnet, as stored."""
 
     netuid: int
@@ -102,17 +101,17 @@ def process_slots(
     drained: list[int] = []
     deferred: list[int] = []
     for stored in sorted(schedules, key=lambda schedule: schedule.netuid):
-        schedule = replace(stored, blocks_since_last_step=min(stored.blocks_since_last_step + 1, U64_MAX))
+        schedule = stored._replace(blocks_since_last_step=min(stored.blocks_since_last_step + 1, U64_MAX))
         if due(schedule, block):
             if len(drained) >= max_epochs_per_block:
-                schedule = replace(schedule, pending_epoch_at=block + 1)
+                schedule = schedule._replace(pending_epoch_at=block + 1)
                 deferred.append(schedule.netuid)
             else:
                 if schedule.netuid not in with_duplicate_hotkeys:
-                    schedule = replace(schedule, blocks_since_last_step=0)
+                    schedule = schedule._replace(blocks_since_last_step=0)
                     drained.append(schedule.netuid)
                 index = min(schedule.epoch_index + 1, U64_MAX)
-                schedule = replace(schedule, last_epoch_block=block, pending_epoch_at=0, epoch_index=index)
+                schedule = schedule._replace(last_epoch_block=block, pending_epoch_at=0, epoch_index=index)
                 fired.append(schedule.netuid)
         after.append(schedule)
     return SlotOutcome(tuple(after), tuple(fired), tuple(drained), tuple(deferred))

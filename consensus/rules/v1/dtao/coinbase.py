@@ -135,7 +135,7 @@ def _written_back(
             drained.append((subnet.netuid, pending))
             pending = Pending()
         if part is None:
-            after.append(replace(subnet, schedule=schedule, pending=pending))
+            after.append(subnet._replace(schedule=schedule, pending=pending))
         else:
             after.append(_emitted(subnet, part, schedule, pending, economy, block))
     return tuple(after), tuple(drained)
@@ -146,8 +146,7 @@ def _emitted(
 ) -> Subnet:
     """An emitting subnet after the block, its moving price last (DTAO 3.7)."""
     injection = part.injection
-    return replace(
-        subnet,
+    return subnet._replace(
         pool=injection.pool,
         schedule=schedule,
         alpha_out=part.accrual.alpha_out,

@@ -25,8 +25,7 @@ class Relation(NamedTuple):
     """The other end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """What the payout needs to know of a hotkey."""
 
     coldkey: AccountId
@@ -51,8 +50,7 @@ class PayoutRules:
     """Share of what a child passes to another owner's parent that is recycled instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class HotkeyEmission:
+class HotkeyEmission(NamedTuple):
     """What the epoch gave to one uid's hotkey."""
 
     hotkey: AccountId

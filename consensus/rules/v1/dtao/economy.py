@@ -39,8 +39,7 @@ class Pending(NamedTuple):
     """For the subnet's owner."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subnet:
+class Subnet(NamedTuple):
     """The scalars of one subnet that the block pipeline reads or writes."""
 
     pool: Pool

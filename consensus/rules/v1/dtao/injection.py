@@ -1,7 +1,6 @@
 """What a block's TAO does to the pools: terms, injection and chain buys (DTAO 3.3 and 3.5, phase 1)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from ....fixed_point import U96F32, UQ96
@@ -112,7 +111,7 @@ def inject(pool: Pool, terms: Terms, credit: Rao) -> Injection:
     spent, excess, bought, traded = Rao(0), Rao(0), Alpha(0), Rao(0)
     if 0 < budget <= credit:
         spent = budget  # also when the pool refuses: the TAO then lies in the subnet's account, outside the reserve
-        pool, excess, bought, traded = _chain_buy(replace(pool, quote_weight=weight), budget)
+        pool, excess, bought, traded = _chain_buy(pool._replace(quote_weight=weight), budget)
         weight = pool.quote_weight
 
     if tao_in > credit - spent:
@@ -126,7 +125,7 @@ def _chain_buy(pool: Pool, budget: Rao) -> tuple[Pool, Rao, Alpha, Rao]:
     """(pool, TAO that entered it, alpha bought, TAO traded) of a buy without fee (DTAO 3.5 phase 1 step 3)."""
     if not pool.dynamic:
         alpha = Alpha(max(pool.alpha - budget, 0))
-        return replace(pool, tao=add_rao(pool.tao, budget), alpha=alpha), budget, Alpha(budget), budget
+        return pool._replace(tao=add_rao(pool.tao, budget), alpha=alpha), budget, Alpha(budget), budget
     try:
         done = swap(pool, Side.BUY, budget, MAX_PRICE, drop_fees=True)
     except SwapError as refused:

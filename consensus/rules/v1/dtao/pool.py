@@ -3,9 +3,8 @@
 Nothing here moves money: a swap says what goes in and out, and the caller books it (5.4, ledger effects).
 """
 
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from ....fixed_point import U64F64, UQ64
 from ....types import U16_MAX, U64_MAX, Rao, YumadError
@@ -81,8 +80,7 @@ class SwapError(YumadError):
         self.reason: Final = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(NamedTuple):
     """Reserves and weight of one subnet's TAO/alpha market (DTAO 5.1)."""
 
     mechanism: int
@@ -114,8 +112,7 @@ class Pool:
         return self.mechanism == DYNAMIC
 
 
-@dataclass(frozen=True, slots=True)
-class Swap:
+class Swap(NamedTuple):
     """A swap that can be executed: amounts in the units of their side."""
 
     paid_in: int
@@ -259,15 +256,15 @@ def swap(pool: Pool, side: Side, amount: int, limit: U64F64, *, drop_fees: bool 
 
 def initialised_pool(pool: Pool) -> Pool:
     """The pool as its first swap finds it: an uninitialised one forgets what injections made of its weight (5.1)."""
-    return pool if pool.initialised else replace(pool, quote_weight=DEFAULT_QUOTE_WEIGHT, initialised=True)
+    return pool if pool.initialised else pool._replace(quote_weight=DEFAULT_QUOTE_WEIGHT, initialised=True)
 
 
 def traded_pool(done: Swap, side: Side) -> Pool:
     """The pool after the caller booked the swap (DTAO 5.4, ledger effects)."""
     pool = done.pool
     if side is Side.BUY:
-        return replace(pool, tao=add_rao(pool.tao, done.paid_in), alpha=sub_alpha(pool.alpha, done.paid_out))
-    return replace(pool, tao=sub_rao(pool.tao, done.paid_out), alpha=add_alpha(pool.alpha, done.paid_in))
+        return pool._replace(tao=add_rao(pool.tao, done.paid_in), alpha=sub_alpha(pool.alpha, done.paid_out))
+    return pool._replace(tao=sub_rao(pool.tao, done.paid_out), alpha=add_alpha(pool.alpha, done.paid_in))
 
 
 def _reserves(pool: Pool, side: Side) -> tuple[int, int]:
@@ -297,7 +294,7 @@ def add_liquidity(pool: Pool, tao_in: int, alpha_in: int) -> Pool | None:
     None when the new weight would leave [1 %, 99 %]: the injection must not happen.
     """
     weight = weight_after_injection(pool, tao_in, alpha_in)
-    return None if weight is None else replace(pool, quote_weight=weight)
+    return None if weight is None else pool._replace(quote_weight=weight)
 
 
 def weight_after_injection(pool: Pool, tao_in: int, alpha_in: int) -> Perquintill | None:

@@ -25,7 +25,7 @@ def make_subnet(netuid: int, tao: int, alpha: int, alpha_out: int, price: int, *
     pool = Pool(1, Rao(tao), Alpha(alpha))
     schedule = SubnetSchedule(netuid, TEMPO, BLOCK - 1, 0, 0, 0)
     made = Subnet(pool, schedule, Alpha(alpha_out), I96F32(price), first_emission_block=Height(1_000_000))
-    return replace(made, **more)  # type: ignore[arg-type]
+    return made._replace(**more)  # type: ignore[arg-type]
 
 
 def make_economy(*subnets: Subnet, root_tao: int = 6 * 10**15) -> Economy:
@@ -66,10 +66,9 @@ SUBNETS = st.lists(
 def test_block_creates_and_loses_nothing_it_does_not_report(subnets: list[Subnet], data: st.DataObject) -> None:
     weights = st.integers(MIN_WEIGHT, PERQUINTILL_ONE - MIN_WEIGHT)
     drifted = [
-        replace(
-            subnet,
-            pool=replace(subnet.pool, quote_weight=Perquintill(data.draw(weights))),
-            schedule=replace(subnet.schedule, netuid=netuid),
+        subnet._replace(
+            pool=subnet.pool._replace(quote_weight=Perquintill(data.draw(weights))),
+            schedule=subnet.schedule._replace(netuid=netuid),
         )
         for netuid, subnet in enumerate(subnets, 1)
     ]
@@ -90,7 +89,7 @@ def test_block_creates_and_loses_nothing_it_does_not_report(subnets: list[Subnet
     for new, old in zip(after.subnets, economy.subnets, strict=True):
         part = blocks.get(new.netuid)
         if part is None:
-            assert new == replace(old, schedule=new.schedule)
+            assert new == old._replace(schedule=new.schedule)
             continue
         before, now = (alpha_issuance(s.pool.alpha, s.alpha_out) for s in (old, new))
         lost = before + part.injection.alpha_in + part.alpha_out - now
@@ -116,7 +115,7 @@ def test_shares_add_up_to_at_most_one_and_lose_only_rounding(prices: list[int], 
 def test_burned_part_of_the_incentive_lowers_demand_but_never_to_nothing_for_all() -> None:
     burned = [make_subnet(n, 1, 1, 1, 1 << 30, miner_burned=UQ96.one) for n in (1, 2)]
     assert demand_shares(burned, None) == [UQ64.one >> 1] * 2
-    half = [replace(burned[0], miner_burned=U96F32(UQ96.one >> 1)), replace(burned[1], miner_burned=U96F32(0))]
+    half = [burned[0]._replace(miner_burned=U96F32(UQ96.one >> 1)), burned[1]._replace(miner_burned=U96F32(0))]
     assert demand_shares(half, None) == [(1 << 64) // 3, (2 << 64) // 3]
 
 
@@ -142,7 +141,7 @@ def test_disabled_subnet_gets_no_tao_but_mints_alpha() -> None:
     assert [part.emission > 0 for part in done.emitting] == [False, True]
     assert [part.alpha_out for part in done.emitting] == [10**9, 10**9]
     assert done.economy.subnets[0].pool == disabled.pool
-    shares = enabled_shares([U64F64(3), U64F64(7)], [disabled, replace(other, emission_enabled=False)])
+    shares = enabled_shares([U64F64(3), U64F64(7)], [disabled, other._replace(emission_enabled=False)])
     assert shares == [0, 0]
 
 
@@ -163,7 +162,7 @@ def test_subnet_outside_the_emitting_set_mints_nothing_while_its_clock_runs(chan
     assert done.emitting == ()
     assert done.recycled_tao == done.minted == 10**9
     (after,) = done.economy.subnets
-    assert after == replace(idle, schedule=replace(idle.schedule, blocks_since_last_step=1))
+    assert after == idle._replace(schedule=idle.schedule._replace(blocks_since_last_step=1))
 
 
 def test_pool_without_alpha_takes_tao_alone() -> None:
@@ -213,7 +212,7 @@ def test_stable_subnet_buys_one_to_one_and_its_price_reads_as_one() -> None:
 def test_root_sells_only_above_one_exactly() -> None:
     halves = [make_subnet(n, 1, 1, 1, 1 << 31) for n in (1, 2)]
     assert not root_sells(halves)
-    assert root_sells([halves[0], replace(halves[1], moving_price=I96F32((1 << 31) + 1))])
+    assert root_sells([halves[0], halves[1]._replace(moving_price=I96F32((1 << 31) + 1))])
 
 
 def test_root_share_accrues_when_root_sells() -> None:
@@ -227,7 +226,7 @@ def test_root_share_accrues_when_root_sells() -> None:
 def test_due_subnet_is_drained_after_this_blocks_accrual() -> None:
     waiting = Pending(Alpha(5), Alpha(6), Alpha(7), Alpha(8))
     due = make_subnet(1, 10**14, 10**14, 10**14, 1 << 30, pending=waiting)
-    due = replace(due, schedule=replace(due.schedule, last_epoch_block=BLOCK - TEMPO))
+    due = due._replace(schedule=due.schedule._replace(last_epoch_block=BLOCK - TEMPO))
     done = run(make_economy(due))
     ((netuid, drained),) = done.drained
     assert netuid == 1
@@ -239,7 +238,7 @@ def test_due_subnet_is_drained_after_this_blocks_accrual() -> None:
 
 def test_block_with_more_due_subnets_than_slots_defers_the_rest() -> None:
     subnets = [make_subnet(n, 10**14, 10**14, 10**14, 1 << 30) for n in (1, 2, 3)]
-    due = [replace(s, schedule=replace(s.schedule, last_epoch_block=BLOCK - TEMPO)) for s in subnets]
+    due = [s._replace(schedule=s.schedule._replace(last_epoch_block=BLOCK - TEMPO)) for s in subnets]
     done = run(make_economy(*due))
     assert [netuid for netuid, _ in done.drained] == [1, 2]
     assert done.slots.deferred == (3,)

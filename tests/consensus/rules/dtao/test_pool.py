@@ -1,7 +1,5 @@
 """What holds for every swap and re-weighting, and what a pool refuses."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -103,7 +101,7 @@ def test_round_trip_without_fee_gains_nothing_but_rounding(pool: Pool, side: Sid
 
 @given(POOLS, SIDES, st.integers(10**6, 10**14))
 def test_round_trip_with_fees_loses(pool: Pool, side: Side, amount: int) -> None:
-    pool = replace(pool, tao=max(pool.tao, Rao(10**12)), alpha=max(pool.alpha, Alpha(10**12)), fee_rate=33)
+    pool = pool._replace(tao=max(pool.tao, Rao(10**12)), alpha=max(pool.alpha, Alpha(10**12)), fee_rate=33)
     assume(10**6 <= amount <= min(pool.tao, pool.alpha) // 4)
     there = executed(pool, side, amount)
     assume(there.paid_out >= 10**6)  # below, one unit of rounding exceeds the fee
@@ -150,7 +148,7 @@ def test_injection_keeps_price_and_bounds_or_is_refused(pool: Pool, tao: int, al
     assert MIN_WEIGHT <= after.quote_weight <= PERQUINTILL_ONE - MIN_WEIGHT
     assert (after.tao, after.alpha) == (pool.tao, pool.alpha)
     before = spot_price(pool)
-    grown = spot_price(replace(after, tao=Rao(pool.tao + tao), alpha=Alpha(pool.alpha + alpha)))
+    grown = spot_price(after._replace(tao=Rao(pool.tao + tao), alpha=Alpha(pool.alpha + alpha)))
     # A weight as small as 1 % has 16 digits, its rounded share of a small product fewer; and divisions truncate.
     smaller = min(pool.quote_weight, pool.base_weight) * pool.tao * pool.alpha // PERQUINTILL_ONE
     assert abs(grown - before) <= before // 10**15 + 4 * before // smaller + 200 + (200 * pool.tao) // pool.alpha
@@ -178,14 +176,14 @@ def test_order_that_empties_the_pool_passes_its_limit() -> None:
 
 
 def test_uninitialised_pool_forgets_its_weight_at_the_first_swap() -> None:
-    pool = replace(EXAMPLE, quote_weight=Perquintill(7 * 10**17), initialised=False)
+    pool = EXAMPLE._replace(quote_weight=Perquintill(7 * 10**17), initialised=False)
     done = swap(pool, Side.BUY, 10**9, MAX_PRICE)
     assert done.pool == EXAMPLE
     assert done.paid_out == swap(EXAMPLE, Side.BUY, 10**9, MAX_PRICE).paid_out
 
 
 def test_stable_pool_trades_without_fee_at_a_price_of_one() -> None:
-    stable = replace(EXAMPLE, mechanism=0)
+    stable = EXAMPLE._replace(mechanism=0)
     assert spot_price(stable) == UQ64.one
     assert swap(stable, Side.BUY, 10**9, MAX_PRICE).fee == 0
 
@@ -195,11 +193,11 @@ def test_stable_pool_trades_without_fee_at_a_price_of_one() -> None:
     [
         (EXAMPLE, Side.BUY, 10**15 + 10**12, MAX_PRICE, SwapRefusal.InputTooLarge),
         (EXAMPLE, Side.SELL, 5 * 10**15, MIN_PRICE, SwapRefusal.InputTooLarge),
-        (replace(EXAMPLE, alpha=Alpha(999_999)), Side.BUY, 10, MAX_PRICE, SwapRefusal.ReservesTooLow),
-        (replace(EXAMPLE, tao=Rao(999_999)), Side.SELL, 10, MIN_PRICE, SwapRefusal.ReservesTooLow),
+        (EXAMPLE._replace(alpha=Alpha(999_999)), Side.BUY, 10, MAX_PRICE, SwapRefusal.ReservesTooLow),
+        (EXAMPLE._replace(tao=Rao(999_999)), Side.SELL, 10, MIN_PRICE, SwapRefusal.ReservesTooLow),
         (EXAMPLE, Side.BUY, 10, spot_price(EXAMPLE), SwapRefusal.PriceLimitExceeded),
         (EXAMPLE, Side.SELL, 10, spot_price(EXAMPLE), SwapRefusal.PriceLimitExceeded),
-        (replace(EXAMPLE, tao=Rao(10**18)), Side.BUY, 10**3, MAX_PRICE, SwapRefusal.ReservesTooLow),
+        (EXAMPLE._replace(tao=Rao(10**18)), Side.BUY, 10**3, MAX_PRICE, SwapRefusal.ReservesTooLow),
     ],
 )
 def test_refused_swap_names_its_reason(pool: Pool, side: Side, amount: int, limit: U64F64, reason: SwapRefusal) -> None:
@@ -224,14 +222,14 @@ def test_price_no_weight_can_give_is_refused() -> None:
 def test_empty_pool_has_no_price_and_default_weight() -> None:
     empty = Pool(1, Rao(0), Alpha(0), Perquintill(6 * 10**17))
     assert spot_price(empty) == 0
-    assert add_liquidity(empty, 0, 0) == replace(empty, quote_weight=DEFAULT_QUOTE_WEIGHT)
+    assert add_liquidity(empty, 0, 0) == empty._replace(quote_weight=DEFAULT_QUOTE_WEIGHT)
 
 
 def test_reserves_at_the_bound_of_their_type_saturate() -> None:
     full = Pool(1, Rao(U64_MAX), Alpha(U64_MAX), DEFAULT_QUOTE_WEIGHT)
     with pytest.raises(SwapError, match=r"^ReservesTooLow: "):
         swap(full, Side.BUY, U64_MAX, MAX_PRICE)  # the reserve cannot grow, so that nothing is bought
-    nearly = replace(full, tao=Rao(U64_MAX - 10**18))
+    nearly = full._replace(tao=Rao(U64_MAX - 10**18))
     assert traded_pool(swap(nearly, Side.BUY, U64_MAX, MAX_PRICE), Side.BUY).tao == U64_MAX
     assert add_liquidity(full, U64_MAX, U64_MAX) is not None
 

@@ -1,7 +1,5 @@
 """The worked examples of DTAO section 12, each by its number."""
 
-from dataclasses import replace
-
 import pytest
 from yumad.consensus.fixed_point import I64F64, I96F32, Q96, U64F64, U96F32, UQ64, UQ96, u64_to_proportion
 from yumad.consensus.rules.v1.dtao import safe_float
@@ -58,7 +56,7 @@ def account(letter: str) -> AccountId:
 def subnet(netuid: int, pool: Pool, alpha_out: int, price: int, **more: object) -> Subnet:
     schedule = SubnetSchedule(netuid, 360, 1_000_000, 0, 0, 0)
     made = Subnet(pool, schedule, Alpha(alpha_out), I96F32(price), first_emission_block=Height(1))
-    return replace(made, **more)  # type: ignore[arg-type]
+    return made._replace(**more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ def test_12_5_reweighting_keeps_the_price(tao_in: int, alpha_in: int, weight: in
     after = add_liquidity(pool, tao_in, alpha_in)
     assert after is not None
     assert after.quote_weight == weight
-    grown = replace(after, tao=Rao(pool.tao + tao_in), alpha=Alpha(pool.alpha + alpha_in))
+    grown = after._replace(tao=Rao(pool.tao + tao_in), alpha=Alpha(pool.alpha + alpha_in))
     assert spot_price(grown) == price
 
 
@@ -231,21 +229,21 @@ def test_12_9_moving_price_after_fourteen_blocks() -> None:
     moving_alpha = I96F32(round(0.1 * 2**32))
     young = subnet(1, Pool(1, Rao(10**12), Alpha(10**12)), 0, 0)
     for _ in range(14):
-        young = replace(young, moving_price=moved_price(young, spot_price(young.pool), moving_alpha, Height(201_600)))
+        young = young._replace(moving_price=moved_price(young, spot_price(young.pool), moving_alpha, Height(201_600)))
     assert young.moving_price == 2200419206
 
 
 def test_12_9_new_subnet_stays_at_zero_for_a_while() -> None:
     quarter = Pool(1, Rao(10**12), Alpha(4 * 10**12))
-    young = replace(subnet(1, quarter, 0, 0), first_emission_block=Height(101))
+    young = subnet(1, quarter, 0, 0)._replace(first_emission_block=Height(101))
     for block in range(101, 163):
-        young = replace(young, moving_price=moved_price(young, spot_price(young.pool), I96F32(12885), Height(block)))
+        young = young._replace(moving_price=moved_price(young, spot_price(young.pool), I96F32(12885), Height(block)))
         assert young.moving_price == 0
     assert moved_price(young, spot_price(young.pool), I96F32(12885), Height(163)) == 1
 
 
 def test_12_9_rising_price_of_an_old_subnet() -> None:
-    old = replace(subnet(1, Pool(1, Rao(10**12), Alpha(4 * 10**12)), 0, 858993459), first_emission_block=Height(101))
+    old = subnet(1, Pool(1, Rao(10**12), Alpha(4 * 10**12)), 0, 858993459)._replace(first_emission_block=Height(101))
     assert moved_price(old, spot_price(old.pool), I96F32(12885), Height(10**6)) == 858993995
 
 
