@@ -14,7 +14,7 @@ from .errors import CallError, ErrorCode
 from .neurons import hotkeys_of
 from .records import RecordTag, delete_record, get_record, put_record, record_accounts
 from .schedule import epoch_index_lookahead
-from .subnets import neuron_count, parameter, read_schedule
+from .subnets import neuron_count, parameter, read_schedule, subnet_exists
 from .timelocked import timelocked_commits
 from .yuma.commits import commit_blocks
 
@@ -133,13 +133,17 @@ def append_commit(state: State, netuid: int, mechanism: int, hotkey: bytes, comm
 
 
 def check_reveal(state: State, netuid: int, mechanism: int, hotkey: bytes, revealed: Hash32, height: int) -> None:
-    """What the pre-check of a reveal says: coarser than what dispatch alone would (YUMA 5.2). Raises CallError."""
-    commits = read_commits(state, mechanism_index(netuid, mechanism), hotkey)
-    found = [commit for commit in commits if commit.hash == revealed]
-    if not found:
+    """What the pre-check of a reveal says: coarser than what dispatch alone would (YUMA 5.2). Raises CallError.
+
+    Of equal hashes the first counts. A netuid without a subnet has no queue of its own: from 4096 on its index would be
+    that of another subnet's mechanism.
+    """
+    commits = read_commits(state, mechanism_index(netuid, mechanism), hotkey) if subnet_exists(state, netuid) else []
+    found = next((commit for commit in commits if commit.hash == revealed), None)
+    if found is None:
         raise CallError(ErrorCode.NoWeightsCommitFound)
     epoch, period = current_epoch(state, netuid, height), _period(state, netuid)
-    if not any(is_revealable(commit, epoch, period) for commit in found):
+    if not is_revealable(found, epoch, period):
         raise CallError(ErrorCode.RevealTooEarly)
 
 

@@ -97,6 +97,20 @@ def check_min_stake(state: State, netuid: int, hotkey: AccountId) -> None:
         raise CallError(ErrorCode.NotEnoughStakeToSetWeights)
 
 
+def takes_commits(state: State, netuid: int) -> bool:
+    """Whether weights of a subnet go by commit and reveal; no for one that is not there."""
+    return subnet_exists(state, netuid) and bool(parameter(state, netuid, "commit_reveal_weights_enabled"))
+
+
+def check_rate(state: State, netuid: int, mechanism: int, hotkey: AccountId, block: int, error: ErrorCode) -> None:
+    """Pre-check of a single set or commit: the rate limit, for whoever has a uid (YUMA 5.1). Raises CallError."""
+    if not subnet_exists(state, netuid) or netuid == ROOT or mechanism >= parameter(state, netuid, "mechanism_count"):
+        return
+    uid = uid_of(state, netuid, hotkey)
+    if uid is not None and updated_too_recently(state, netuid, mechanism, uid, block):
+        raise CallError(error)
+
+
 def check_weights(
     state: State,
     netuid: int,
@@ -108,7 +122,7 @@ def check_weights(
     block: int,
 ) -> int:
     """Every check of YUMA 5.1 for a direct set, in order; gives the sender's uid. Raises CallError."""
-    if subnet_exists(state, netuid) and parameter(state, netuid, "commit_reveal_weights_enabled"):
+    if takes_commits(state, netuid):
         raise CallError(ErrorCode.CommitRevealEnabled)
     return check_revealed_weights(state, netuid, mechanism, hotkey, uids, values, version_key, block)
 

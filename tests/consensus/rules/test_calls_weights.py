@@ -82,9 +82,9 @@ FAILURES: list[tuple[str, str, Vector, tuple[Any, ...]]] = [
         for call in (SET, SET_MECHANISM, SET_BATCH)
         for error, vector in VECTORS.items()
     ),
-    (SET, "InputLengthsUnequal", UNEVEN, UNEVEN.arguments(SET)),
+    (SET, "WeightVecNotEqualSize", UNEVEN, UNEVEN.arguments(SET)),
     (SET, "WeightVecLengthIsLow", UNEVEN, (1, b"", b"", 0)),
-    (SET_MECHANISM, "InputLengthsUnequal", UNEVEN, UNEVEN.arguments(SET_MECHANISM)),
+    (SET_MECHANISM, "WeightVecNotEqualSize", UNEVEN, UNEVEN.arguments(SET_MECHANISM)),
     (SET_MECHANISM, "MechanismDoesNotExist", UNEVEN, (1, 1, packed([0, 2]), packed([1, 1]), 0)),
     (SET_BATCH, "WeightVecNotEqualSize", UNEVEN, UNEVEN.arguments(SET_BATCH)),
     (SET_BATCH, "InputLengthsUnequal", UNEVEN, (packed([1, 1]), [[packed([0, 2]), packed([1, 1])]], [0])),
@@ -93,10 +93,6 @@ FAILURES: list[tuple[str, str, Vector, tuple[Any, ...]]] = [
 ]
 
 UNREACHABLE: dict[tuple[str, str], str] = {
-    **dict.fromkeys(
-        [(call, "WeightVecNotEqualSize") for call in (SET, SET_MECHANISM)],
-        "the pre-check before it reports InputLengthsUnequal",
-    ),
     **dict.fromkeys(
         [(call, "MaxWeightExceeded") for call in (SET, SET_MECHANISM, SET_BATCH)],
         "the limit is 65535, which no u16 exceeds",
@@ -166,6 +162,14 @@ def test_second_update_inside_the_rate_limit_is_too_fast() -> None:
 def test_earlier_check_wins_when_several_fail() -> None:
     chain = chain_with(weights_version_key=3)
     assert refusal(chain, "neuron-3", SET, 1, packed([0, 0]), packed([1, 1]), 2) == "IncorrectWeightVersionKey"
+
+
+def test_rate_limit_of_a_single_set_is_asked_before_what_it_holds() -> None:
+    chain = chain_with(weights_version_key=3)
+    good = (*GOOD[:3], 3)
+    assert chain.attempt("neuron-1", SET, *good) == "ok"
+    assert refusal(chain, "neuron-1", SET, *GOOD) == "SettingWeightsTooFast"
+    assert refusal(chain, "neuron-1", SET_BATCH, packed([1]), [list(GOOD[1:3])], [0]) == "IncorrectWeightVersionKey"
 
 
 def test_self_weight_alone_needs_neither_permit_nor_length() -> None:

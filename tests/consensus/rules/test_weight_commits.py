@@ -179,7 +179,8 @@ COMMIT_FAILURES: list[tuple[str, Prepare, str, int]] = [
 ]
 
 REVEAL_FAILURES: list[tuple[str, Prepare, str, Vector]] = [
-    ("InputLengthsUnequal", nothing, "neuron-1", UNEVEN),
+    ("NoWeightsCommitFound", nothing, "neuron-1", UNEVEN),
+    ("WeightVecNotEqualSize", committed_then(UNEVEN), "neuron-1", UNEVEN),
     ("NotEnoughStakeToSetWeights", committed_then(GOOD, too_poor), "neuron-1", GOOD),
     ("CommitRevealDisabled", committed_then(GOOD, switched_off), "neuron-1", GOOD),
     ("NoWeightsCommitFound", nothing, "neuron-1", GOOD),
@@ -211,18 +212,28 @@ FAILURES: list[tuple[str, str, Prepare, str, tuple[Any, ...]]] = [
         for error, prepare, signer, vector in REVEAL_FAILURES
     ),
     (REVEAL_BATCH, "InputLengthsUnequal", nothing, "neuron-1", (1, [])),
-    (REVEAL_BATCH, "NoWeightsCommitFound", committed_then(GOOD), "neuron-1", (1, [GOOD.revealed, GOOD.revealed])),
+    (
+        REVEAL_BATCH,
+        "InvalidRevealCommitHashNotMatch",
+        committed_then(GOOD),
+        "neuron-1",
+        (1, [GOOD.revealed, GOOD.revealed]),
+    ),
+    *(
+        (REVEAL_MECHANISM, "NoWeightsCommitFound", nothing, "neuron-1", (netuid, mechanism, *GOOD.revealed))
+        for netuid, mechanism in ((0, 0), (1, 1), (1, 16), (1, 255), (4097, 0), (65_535, 255))
+    ),
 ]
 
 _REVEALS = (REVEAL, REVEAL_MECHANISM, REVEAL_BATCH)
 
 UNREACHABLE: dict[tuple[str, str], str] = {
     **dict.fromkeys(
-        [(call, e) for call in _REVEALS for e in ("ExpiredWeightCommit", "InvalidRevealCommitHashNotMatch")],
+        [
+            *((call, "ExpiredWeightCommit") for call in _REVEALS),
+            *((call, "InvalidRevealCommitHashNotMatch") for call in (REVEAL, REVEAL_MECHANISM)),
+        ],
         "the pre-check has reported RevealTooEarly or NoWeightsCommitFound",
-    ),
-    **dict.fromkeys(
-        [(call, "WeightVecNotEqualSize") for call in _REVEALS], "the pre-check has reported InputLengthsUnequal"
     ),
     **dict.fromkeys(
         [(call, e) for call in _REVEALS for e in ("CanNotSetRootNetworkWeights", "MechanismDoesNotExist")],
@@ -246,6 +257,35 @@ def test_call_that_fails_a_check_bars_the_block(
     prepare(chain)
     assert refusal(chain, signer, call, *args) == error
     assert (call, error) not in UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("call", "prepare", "args", "error"),
+    [
+        (COMMIT, lambda c: (limited(c), switched_off(c)), (1, SOME_HASH), "CommittingWeightsTooFast"),
+        (COMMIT_MECHANISM, lambda c: (limited(c), switched_off(c)), (1, 0, SOME_HASH), "CommittingWeightsTooFast"),
+        (COMMIT_BATCH, lambda c: (limited(c), switched_off(c)), (packed([1]), [SOME_HASH]), "CommitRevealDisabled"),
+        (COMMIT, lambda c: (limited(c), too_poor(c)), (1, SOME_HASH), "NotEnoughStakeToSetWeights"),
+        (REVEAL, switched_off, reveal_arguments(REVEAL), "NoWeightsCommitFound"),
+        (REVEAL, lambda c: (commit(c), switched_off(c)), reveal_arguments(REVEAL), "RevealTooEarly"),
+        (REVEAL, committed_then(SHORT, switched_off), reveal_arguments(REVEAL, SHORT), "CommitRevealDisabled"),
+        (REVEAL_BATCH, committed_then(SHORT), (1, [SHORT.revealed, GOOD.revealed]), "NoWeightsCommitFound"),
+    ],
+)
+def test_earlier_check_wins_when_several_fail(
+    chain: DevChain, call: str, prepare: Prepare, args: tuple[Any, ...], error: str
+) -> None:
+    """YUMA 5.1: stake, then what the queue says and the rate of single commits, then what dispatch would say."""
+    prepare(chain)
+    assert refusal(chain, "neuron-1", call, *args) == error
+
+
+def test_number_of_no_subnet_does_not_reach_the_commits_of_anothers_mechanism(chain: DevChain) -> None:
+    """4097 is the index of subnet 1's mechanism 1."""
+    assert chain.command("sudo_set_mechanism_count", 1, 2) == "ok"
+    assert chain.attempt("neuron-1", COMMIT_MECHANISM, 1, 1, GOOD.hash(mechanism=1)) == "ok"
+    wait_for_epoch(chain, 1)
+    assert refusal(chain, "neuron-1", REVEAL, 4097, *GOOD.revealed) == "NoWeightsCommitFound"
 
 
 # --- the hash ---------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from ..weight_commits import (
     mechanism_index,
     take_commit,
 )
-from ..weights import check_min_stake, check_revealed_weights, store_weights, updated_too_recently
+from ..weights import check_min_stake, check_rate, check_revealed_weights, store_weights, updated_too_recently
 from .call import MAX_BATCH, Argument, ArgumentKind, Arguments, Call, Signer
 from .weights import MECHANISM, NETUID, SET_WEIGHT, UIDS, VALUES, VERSION
 
@@ -59,7 +59,9 @@ def check_committer(state: State, ctx: BlockContext, signer: AccountId, netuid: 
 
 
 def _check_one(state: State, ctx: BlockContext, signer: AccountId, netuid: int, mechanism: int) -> int:
+    """Pre-checks of YUMA 5.1, then those of a commit; gives the sender's uid."""
     check_min_stake(state, netuid, signer)
+    check_rate(state, netuid, mechanism, signer, ctx.height, ErrorCode.CommittingWeightsTooFast)
     return _check_item(state, ctx, signer, netuid, mechanism)
 
 
@@ -135,24 +137,37 @@ def _batch_commit(state: State, ctx: BlockContext, signer: AccountId, args: Argu
 # --- revealing --------------------------------------------------------------------------------------------------------
 
 
-def _check_enabled(state: State, netuid: int, signer: AccountId) -> None:
-    check_min_stake(state, netuid, signer)
-    if not subnet_exists(state, netuid) or not parameter(state, netuid, "commit_reveal_weights_enabled"):
+def _check_window(
+    state: State, ctx: BlockContext, signer: AccountId, netuid: int, mechanism: int, revealed: Arguments
+) -> Hash32:
+    """The pre-check of a reveal: its commit waits, and this is its epoch. Gives the hash."""
+    uids, values, salt, version_key = revealed
+    committed = commit_hash(signer, mechanism_index(netuid, mechanism), uids, values, salt, version_key)
+    check_reveal(state, netuid, mechanism, signer, committed, ctx.height)
+    return committed
+
+
+def _check_enabled(state: State, netuid: int) -> None:
+    if not parameter(state, netuid, "commit_reveal_weights_enabled"):
         raise CallError(ErrorCode.CommitRevealDisabled)
+
+
+def _check_vector(
+    state: State, ctx: BlockContext, signer: AccountId, netuid: int, mechanism: int, revealed: Arguments
+) -> int:
+    """Checks 1 to 13 of YUMA 5.1; gives the uid."""
+    uids, values, _, version_key = revealed
+    return check_revealed_weights(state, netuid, mechanism, signer, uids, values, version_key, ctx.height)
 
 
 def _check_one_reveal(
     state: State, ctx: BlockContext, signer: AccountId, netuid: int, mechanism: int, revealed: Arguments
 ) -> tuple[int, Hash32]:
     """Every check of one reveal, the queue's and those of YUMA 5.1; gives uid and hash."""
-    uids, values, salt, version_key = revealed
-    if len(uids) != len(values):
-        raise CallError(ErrorCode.InputLengthsUnequal)
-    _check_enabled(state, netuid, signer)
-    committed = commit_hash(signer, mechanism_index(netuid, mechanism), uids, values, salt, version_key)
-    check_reveal(state, netuid, mechanism, signer, committed, ctx.height)
-    uid = check_revealed_weights(state, netuid, mechanism, signer, uids, values, version_key, ctx.height)
-    return uid, committed
+    check_min_stake(state, netuid, signer)
+    committed = _check_window(state, ctx, signer, netuid, mechanism, revealed)
+    _check_enabled(state, netuid)
+    return _check_vector(state, ctx, signer, netuid, mechanism, revealed), committed
 
 
 def _reveal(
@@ -181,13 +196,17 @@ def _reveal_mechanism(state: State, ctx: BlockContext, signer: AccountId, args: 
 
 
 def _check_batch_reveal(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> None:
-    """All of it or nothing: each hash and window, then each vector."""
+    """All of it or nothing: each hash and window, then each vector in turn."""
     netuid, reveals = args
     if not reveals:
         raise CallError(ErrorCode.InputLengthsUnequal)
-    hashes = [_check_one_reveal(state, ctx, signer, netuid, 0, revealed)[1] for revealed in reveals]
-    if len(dict.fromkeys(hashes)) < len(hashes):
-        raise CallError(ErrorCode.NoWeightsCommitFound)
+    check_min_stake(state, netuid, signer)
+    hashes = [_check_window(state, ctx, signer, netuid, 0, revealed) for revealed in reveals]
+    _check_enabled(state, netuid)
+    for at, revealed in enumerate(reveals):
+        if hashes[at] in hashes[:at]:  # its commit is taken by then
+            raise CallError(ErrorCode.InvalidRevealCommitHashNotMatch)
+        _check_vector(state, ctx, signer, netuid, 0, revealed)
 
 
 def _batch_reveal(state: State, ctx: BlockContext, signer: AccountId, args: Arguments) -> list[Event]:

@@ -13,7 +13,7 @@ from ...interface import BlockContext, Event
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
 from ..schema import MAX_MECHANISMS
-from ..weights import check_min_stake, check_weights, store_weights
+from ..weights import check_min_stake, check_rate, check_weights, store_weights, takes_commits
 from .call import MAX_BATCH, Argument, ArgumentKind, Arguments, Call, Signer
 
 if TYPE_CHECKING:
@@ -25,10 +25,9 @@ SET_WEIGHT: Final = 400
 
 def _check_one(state: State, ctx: BlockContext, signer: AccountId, target: tuple[int, int], args: Arguments) -> int:
     """Pre-checks of YUMA 5.1 in their order, then its numbered ones; gives the uid."""
-    uids, values, _ = args
-    if len(uids) != len(values):
-        raise CallError(ErrorCode.InputLengthsUnequal)
     check_min_stake(state, target[0], signer)
+    if not takes_commits(state, target[0]):
+        check_rate(state, *target, signer, ctx.height, ErrorCode.SettingWeightsTooFast)
     return _check_numbered(state, ctx, signer, target, args)
 
 
