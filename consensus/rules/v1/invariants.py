@@ -16,7 +16,7 @@ from ...fixed_point import I96F32, Q96
 from ...types import U64_MAX
 from .dtao.pool import MIN_WEIGHT
 from .dtao.root_claims import owed
-from .dtao.safe_float import ZERO, SafeFloat
+from .dtao.safe_float import ZERO, SafeFloat, to_u64
 from .dtao.share_pool import SharePool, holding
 from .dtao.units import DYNAMIC, MAX_SUPPLY, PERQUINTILL_ONE, Alpha
 from .lock_totals import OWNER
@@ -128,15 +128,19 @@ def _unclaimed(state: State) -> dict[int, int]:
 
 
 def _positions(state: State, spec: ChainSpec) -> Iterator[str]:
-    """What the holders behind a hotkey own is not more than its pool's value; no row is empty or without a pool."""
+    """What the holders behind a hotkey own is not more than its pool's value; no row is empty.
+
+    A share so small that the pool's sum does not show it may outlive the pool, worth nothing (DTAO 13.14).
+    """
     pools = _pools(state, None)
     held: dict[bytes, int] = {}
     for key, share in _shares(state):
         pool = pools.get(key[:34])
-        if pool is None:
-            yield f"a share of {key.hex()} is in no pool"
-        elif share == ZERO:
+        if share == ZERO:
             yield f"the share of {key.hex()} is zero"
+        elif pool is None:
+            if to_u64(share):
+                yield f"a share of {key.hex()} is in no pool"
         else:
             held[key[:34]] = held.get(key[:34], 0) + holding(pool, share)
     for key, whole in pools.items():

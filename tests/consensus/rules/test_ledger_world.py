@@ -10,13 +10,16 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from dev_chain import DevChain
+from dev_chain import DevChain, account
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from ledger_mutants import VECTORS, WORLD, Mutant
 from ledger_world import LedgerWorld
 from yumad.consensus.rules.checked import BrokenInvariantError
+from yumad.consensus.rules.v1.invariants import broken_invariants
+from yumad.consensus.rules.v1.schema_tables import POSITIONS
+from yumad.consensus.rules.v1.stakes import decrease_position, increase_position, position, position_key
 from yumad.daemon.vector_files import check_file
 
 EXAMPLES = int(os.environ.get("YUMAD_LEDGER_EXAMPLES", "12"))
@@ -78,6 +81,19 @@ def test_world_meets_most_calls_and_runs_epochs() -> None:
     succeeded = {call for call, result in world.results if result == "ok"}
     assert world.epochs >= 40
     assert len(succeeded) >= 35
+
+
+def test_share_lost_in_its_pools_rounding_outlives_the_pool_and_is_worth_nothing() -> None:
+    """Found by the world: bob's dust was too small for the sum of shares, and alice's sale emptied the pool."""
+    chain = DevChain()
+    hotkey, alice, bob = account("neuron-1"), account("alice"), account("bob")
+    increase_position(chain.state, 1, hotkey, alice, 10**10)
+    row = chain.state.key_table(POSITIONS).open(position_key(1, hotkey, bob))
+    chain.state.write_wide("positions/share_mantissa", row, 10**20 + 1)
+    chain.state.write("positions/share_exponent", row, -32)
+    decrease_position(chain.state, 1, hotkey, alice, 10**10)
+    assert position(chain.state, 1, hotkey, bob) == 0
+    assert not [line for line in broken_invariants(chain.state, chain.spec) if "share" in line or "pool" in line]
 
 
 @pytest.mark.parametrize("mutant", WORLD, ids=[mutant.name for mutant in WORLD])
