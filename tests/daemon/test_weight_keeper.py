@@ -9,7 +9,6 @@ from pathlib import Path
 import daemon_thread
 import pytest
 from daemon_thread import Daemon, running_daemon
-from small_peer import SmallPeer
 from test_swarm_spec import with_authority
 from yumad.consensus.chain_spec import ChainSpec
 from yumad.daemon.control_client import ControlClient
@@ -22,9 +21,8 @@ SPEC = with_authority(swarm_spec("dev", "kept", b"\x01", None))
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     """A running daemon of the swarm's chain that makes no blocks by itself."""
-    monkeypatch.setattr(daemon_thread, "SmallPeer", lambda: SmallPeer(SPEC))
     monkeypatch.setattr(daemon_thread, "BLOCK_INTERVAL", 1000.0)
-    with running_daemon(tmp_path / "home") as running:
+    with running_daemon(tmp_path / "home", SPEC) as running:
         yield running
 
 

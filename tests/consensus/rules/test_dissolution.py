@@ -32,12 +32,11 @@ from yumad.consensus.rules.v1.schema_tables import (
     ROOT_RATES,
     STAKES,
     SUBNET_SWAPS,
-    TIMELOCKED,
 )
 from yumad.consensus.rules.v1.stakes import ROOT, position, stake_key
 from yumad.consensus.rules.v1.subnet_dissolution import INHERITED, prune_victim
 from yumad.consensus.rules.v1.subnets import global_parameter, netuids, parameter, subnet_exists
-from yumad.consensus.rules.v1.timelocked import TimelockedCommit, append_timelocked
+from yumad.consensus.rules.v1.timelocked import TimelockedCommit, append_timelocked, timelocked_commits
 from yumad.consensus.rules.v1.weight_commits import mechanism_index
 from yumad.consensus.types import Netuid, Rao
 
@@ -240,13 +239,13 @@ def rows(chain: DevChain, table: str, netuid: int) -> int:
 
 def blobs(chain: DevChain, netuid: int) -> tuple[int, int]:
     """Records and timelocked commits of a subnet, those of its second mechanism included."""
-    indices = [mechanism_index(netuid, mechanism).to_bytes(2, "big") for mechanism in range(2)]
+    indices = [mechanism_index(netuid, mechanism) for mechanism in range(2)]
     owned = [bytes([tag]) + netuid.to_bytes(2, "big") for tag in TAGS]
-    owned += [bytes([RecordTag.WEIGHT_COMMITS]) + index for index in indices]
-    records, timelocked = chain.state.blobs(RECORDS), chain.state.blobs(TIMELOCKED)
+    owned += [bytes([RecordTag.WEIGHT_COMMITS]) + index.to_bytes(2, "big") for index in indices]
+    records = chain.state.blobs(RECORDS)
     return (
         sum(len(records.keys_from(prefix, 35)) for prefix in owned),
-        sum(len(timelocked.keys_from(index, 14)) for index in indices),
+        sum(len(bucket) for index in indices for _, bucket in timelocked_commits(chain.state, index)),
     )
 
 
