@@ -7,7 +7,7 @@ of free rows are caches: they follow the columns through every undo, and a loade
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -130,6 +130,23 @@ class KeyTable:
             self._state.write(name, row, 0)
         self._free.offer(row)
         self._state.on_undo(self._undo_release, (key, row))
+
+    def release_all(self, keys: Iterable[bytes]) -> None:
+        """Free the rows of many keys, each column written once. Raises InvalidError if one is not there."""
+        released = [(key, self._rows.get(key)) for key in dict.fromkeys(keys)]
+        unknown = [key for key, row in released if row is None]
+        if unknown:
+            raise InvalidError(f"table {self.name} has no key {unknown[0].hex()}")
+        rows = np.array(sorted(self._rows[key] for key, _ in released), dtype=np.int64)
+        if not len(rows):
+            return
+        for name in self._state.names(f"{self.name}/"):
+            self._state.write(name, rows, 0)
+        for key, _ in released:
+            row = self._rows.pop(key)
+            self._leave_groups(key)
+            self._free.offer(row)
+            self._state.on_undo(self._undo_release, (key, row))
 
     def rename(self, key: bytes, new: bytes) -> None:
         """Let the row of `key` be found under `new`, in place of a row that is there; its other columns stay.

@@ -183,6 +183,8 @@ class State:
             column.view[index] = value
             column.mark_number(index)
             return
+        if type(index) is int and type(value) is np.ndarray and self._write_row(column, index, value):
+            return
         rows, key = checked_index(column, index)
         target = column.view[key]
         fitted = fitted_to(column, value, np.shape(target))
@@ -190,6 +192,16 @@ class State:
             self._remember((column, key, np.array(target)))
         column.view[key] = fitted
         column.mark_rows(rows)
+
+    def _write_row(self, column: Column, row: int, value: NDArray[Any]) -> bool:
+        """Write a whole row that is what the column holds already; False where anything has to be checked."""
+        if value.dtype != column.spec.dtype or value.shape != column.spec.row_shape or not 0 <= row < column.rows:
+            return False
+        if self._scopes:
+            self._remember((column, row, np.array(column.view[row])))
+        column.view[row] = value
+        column.mark_row(row)
+        return True
 
     def write_wide(self, name: str, row: int, value: int, *, signed: bool = False) -> None:
         """Store `value` in the u64 limbs of `row`. Raises StateOverflowError if it does not fit their width."""

@@ -88,9 +88,9 @@ def _pay_stakers(state: State, ctx: BlockContext, netuid: int) -> None:
         if part and can_receive(state, coldkey, part, ctx.spec.existential_deposit):
             credit(state, coldkey, part)
             state.add("subnets/account", netuid, -part)
-    for table, rows in ((positions, keys), (state.key_table(STAKES), None)):
-        for key in table.matching(OF_NETUID, prefix) if rows is None else rows:
-            table.release(key)
+    positions.release_all(keys)
+    stakes = state.key_table(STAKES)
+    stakes.release_all(stakes.matching(OF_NETUID, prefix))
     add_total_stake(state, -pot)
 
 
@@ -113,8 +113,7 @@ def _remove_everything(state: State, netuid: int) -> None:
     remove_locks(state, netuid)
     for name in (HOTKEY_SUBNETS, OWNER_LIMITS, SUBNET_SWAPS):
         table = state.key_table(name)
-        for key in table.matching(OF_NETUID, prefix):
-            table.release(key)
+        table.release_all(table.matching(OF_NETUID, prefix))
     for tag in _PUBLISHED:
         for account in record_accounts(state, tag, netuid):
             delete_record(state, tag, netuid, account)

@@ -107,6 +107,13 @@ class StateMachine(RuleBasedStateMachine):
         if self.keys.pop(key, None) is not None:
             self.state.key_table("hotkeys").release(key)
 
+    @rule(several=st.lists(keys, max_size=4))
+    def release_keys(self, several):
+        present = [key for key in several if key in self.keys]
+        self.state.key_table("hotkeys").release_all(present)
+        for key in present:
+            self.keys.pop(key, None)
+
     @rule(key=keys, new=keys)
     def rename_key(self, key, new):
         if key in self.keys:

@@ -50,6 +50,32 @@ def test_released_rows_are_zeroed_and_reused_lowest_first(state):
     assert [table.open(key) for key in (b"eeee", b"ffff", b"gggg")] == [1, 2, 4]
 
 
+def test_keys_released_together_leave_what_releasing_each_leaves(state):
+    table = state.key_table("hotkeys")
+    keys = [bytes([letter]) * 4 for letter in b"badce"]
+    for number, key in enumerate(keys, start=1):
+        state.write("hotkeys/stake", table.open(key), number)
+    assert table.count(((0, 1),), b"a") == 1
+    before = state.root()
+    mark = state.begin()
+    for key in keys[:4]:
+        table.release(key)
+    one_by_one = state.root()
+    state.rollback(mark)
+    assert state.root() == before
+    mark = state.begin()
+    table.release_all([*keys[:4], keys[0]])
+    assert state.root() == one_by_one
+    assert table.items() == [(b"eeee", 4)]
+    assert table.count(((0, 1),), b"a") == 0
+    state.rollback(mark)
+    assert state.root() == before
+    assert [table.find(key) for key in keys] == [0, 1, 2, 3, 4]
+    with pytest.raises(InvalidError):
+        table.release_all([b"bbbb", b"none"])
+    assert state.root() == before
+
+
 def test_key_of_another_width_or_unknown_is_refused(state):
     with pytest.raises(InvalidError, match="keys of 4 bytes"):
         state.key_table("hotkeys").open(b"abc")
