@@ -1,11 +1,10 @@
-"""Weights by commit and reveal: every check of YUMA 5.2, the queue, the window, and the hash (YUMA 9.6).
+"""Weights by commit and reveal: every check of YUMA 5.2, the queue and the window.
 
 These calls are free, so one that fails a check bars the block.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -286,33 +285,6 @@ def test_number_of_no_subnet_does_not_reach_the_commits_of_anothers_mechanism(ch
     assert chain.attempt("neuron-1", COMMIT_MECHANISM, 1, 1, GOOD.hash(mechanism=1)) == "ok"
     wait_for_epoch(chain, 1)
     assert refusal(chain, "neuron-1", REVEAL, 4097, *GOOD.revealed) == "NoWeightsCommitFound"
-
-
-# --- the hash ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("mechanism", "index", "expected"),
-    [
-        (0, "0100", "a62322ca0a1ae42abef9c3a85cd065abc6a51bdd483febb5e474f627557f1aae"),
-        (1, "0110", "5c02e78cf2d6ee3e20fa3dacd7c87126479128fe3da40b82397586f9f2517639"),
-    ],
-)
-def test_hash_is_that_of_the_published_preimage(mechanism: int, index: str, expected: str) -> None:
-    """YUMA 9.6: account, index, uids, values, salt, version key."""
-    preimage = bytes(range(32)) + bytes.fromhex(
-        index + "0800000100" + "080a001400" + "100100020003000400" + "0700000000000000"
-    )
-    made = commit_hash(bytes(range(32)), mechanism_index(1, mechanism), [0, 1], [10, 20], [1, 2, 3, 4], 7)
-    assert made.hex() == hashlib.blake2b(preimage, digest_size=32).hexdigest() == expected
-
-
-@pytest.mark.parametrize(
-    ("length", "prefix"), [(0, "00"), (63, "fc"), (64, "0101"), (16_383, "fdff"), (16_384, "02000100")]
-)
-def test_length_of_a_list_takes_one_two_or_four_bytes(length: int, prefix: str) -> None:
-    preimage = bytes(32) + b"\1\0" + bytes.fromhex(prefix) + bytes(2 * length) + b"\0\0" + bytes(8)
-    assert commit_hash(bytes(32), 1, [0] * length, [], [], 0) == hashlib.blake2b(preimage, digest_size=32).digest()
 
 
 # --- committing -------------------------------------------------------------------------------------------------------
