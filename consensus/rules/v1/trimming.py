@@ -59,27 +59,27 @@ def _compress(state: State, netuid: int, kept: list[int]) -> None:
         values = state.array(spec.name)[[first + uid for uid in kept]].copy()
         state.write(spec.name, slice(first, first + count), 0)
         state.write(spec.name, slice(first, first + len(kept)), values)
-    renamed = {old: new for new, old in enumerate(kept)}
     for mechanism in range(parameter(state, netuid, "mechanism_count")):
         for spec in mechanism_columns(netuid, mechanism):
             values = state.array(spec.name)[kept].copy()
             state.resize(spec.name, len(kept))
             state.write(spec.name, slice(0, len(kept)), values)
         for kind in ("weight", "bond"):
-            _rename_targets(state, f"sn/{netuid}/{mechanism}", kind, renamed)
+            _rename_targets(state, f"sn/{netuid}/{mechanism}", kind, kept)
     state.write("subnets/neurons", netuid, len(kept))
 
 
-def _rename_targets(state: State, prefix: str, kind: str, renamed: dict[int, int]) -> None:
-    """Rows with the new uids; pairs that name a removed neuron are gone."""
-    counts = state.array(f"{prefix}/{kind}_count").tolist()
-    rows = np.zeros((len(counts), MAX_PAIRS, 2), dtype="<u2")
-    lengths = []
-    for uid, length in enumerate(counts):
-        pairs = state.read(f"{prefix}/{kind}s", uid)[:length].tolist()
-        left = [(renamed[target], value) for target, value in pairs if target in renamed]
-        if left:
-            rows[uid, : len(left)] = left
-        lengths.append(len(left))
-    state.write(f"{prefix}/{kind}s", slice(0, len(counts)), rows)
-    state.write(f"{prefix}/{kind}_count", slice(0, len(counts)), lengths)
+def _rename_targets(state: State, prefix: str, kind: str, kept: list[int]) -> None:
+    """Rows with the new uids; pairs that name a removed neuron are gone. All rows at once: there may be 256 of 256."""
+    renamed = np.full(NEURON_STRIDE, -1, dtype=np.int64)
+    renamed[kept] = np.arange(len(kept))
+    counts, pairs = state.array(f"{prefix}/{kind}_count"), state.array(f"{prefix}/{kind}s")
+    named = renamed[pairs[:, :, 0]]
+    stays = (np.arange(MAX_PAIRS) < counts[:, None]) & (named >= 0)
+    place = stays.cumsum(axis=1) - 1
+    rows = np.zeros(pairs.shape, dtype="<u2")
+    source, at = np.nonzero(stays)
+    rows[source, place[source, at], 0] = named[source, at]
+    rows[source, place[source, at], 1] = pairs[source, at, 1]
+    state.write(f"{prefix}/{kind}s", slice(0, len(rows)), rows)
+    state.write(f"{prefix}/{kind}_count", slice(0, len(rows)), stays.sum(axis=1))
