@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...chain_spec import ChainSpec, SubnetSpec, genesis_authorities, genesis_authority_set, genesis_hash
 from ...state.state import State
-from ...types import U16_MAX, InvalidError
+from ...types import InvalidError
 from .authorities import register_authority
 from .dtao.safe_float import SafeFloat, from_int
 from .dtao.units import DYNAMIC, MAX_SUPPLY
@@ -177,11 +177,6 @@ def _write_subnet(state: State, subnet: SubnetSpec) -> None:
             value = int(getattr(chosen, entry.name))
             bounds = f"{entry.minimum} to {entry.maximum}"
             _require(entry.minimum <= value <= entry.maximum, f"{where}: {entry.name} is {value}, allowed is {bounds}")
-    shares = chosen.mechanism_emission_split
-    _require(
-        not shares or (len(shares) <= chosen.mechanism_count and sum(shares) == U16_MAX),
-        f"{where}: mechanism_emission_split is {list(shares)}; expected none or shares of {U16_MAX}",
-    )
     _require(chosen.alpha_low <= chosen.alpha_high, f"{where}: alpha_low is above alpha_high")
     open_subnet_rows(state, netuid)
     write_hyperparameters(state, netuid, chosen)

@@ -84,8 +84,6 @@ def test_genesis_state_loaded_from_its_chunks_executes_the_same_blocks() -> None
         ({"subnets": (subnet({"mechanism_count": 0}),)}, "mechanism_count is 0, allowed is 1 to 16"),
         ({"subnets": (subnet({"mechanism_count": 17}),)}, "mechanism_count is 17"),
         ({"subnets": (subnet({"fee_rate": 10_001}),)}, "fee_rate is 10001"),
-        ({"subnets": (subnet({"mechanism_emission_split": (65_534, 1)}),)}, "mechanism_emission_split"),
-        ({"subnets": (subnet({"mechanism_emission_split": (65_534,)}),)}, "mechanism_emission_split"),
     ],
 )
 def test_genesis_refuses_parameters_the_rules_cannot_run_with(fields: dict[str, object], text: str) -> None:
