@@ -136,6 +136,13 @@ def test_root_register_costs_nothing_and_makes_a_delegate_with_the_default_take(
     check_conservation(chain)
 
 
+def test_root_register_leaves_a_take_that_was_chosen(chain: DevChain) -> None:
+    assert chain.attempt("bob", "keys.try_associate_hotkey", NEW) == "ok"
+    assert chain.attempt("bob", "stake.decrease_take", NEW, 500) == "ok"
+    assert chain.attempt("bob", REGISTER, NEW) == "ok"
+    assert delegate_take(chain.state, NEW) == 500
+
+
 def test_full_root_gives_the_seat_with_the_least_stake_to_one_with_more(chain: DevChain) -> None:
     for name in ("first/hot", "second/hot"):
         assert chain.attempt("alice", REGISTER, account(name)) == "ok"
