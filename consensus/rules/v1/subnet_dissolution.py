@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from ...fixed_point import Q96
@@ -10,6 +11,7 @@ from ..interface import BlockContext, Event
 from .balances import can_receive, credit, recycle
 from .children import remove_children
 from .dtao.safe_float import to_u64
+from .dtao.share_pool import SharePool, holding
 from .dtao.subnet_market import share_out_pot
 from .dtao.units import DYNAMIC
 from .events import EventKind, event
@@ -19,7 +21,7 @@ from .records import RecordTag, delete_record, record_accounts
 from .root_stake import forget_root_dividends
 from .schema import MAX_MECHANISMS, NEURON_STRIDE, NEURONS, SUBNETS
 from .schema_tables import HOTKEY_SUBNETS, OF_NETUID, OWNER_LIMITS, POSITIONS, STAKES, SUBNET_SWAPS
-from .stakes import position, share
+from .stakes import share, share_pool
 from .subnets import close_mechanisms, global_parameter, netuids, parameter
 from .timelocked import remove_timelocked
 from .weight_commits import mechanism_index, remove_commits
@@ -80,23 +82,33 @@ def _pay_stakers(state: State, ctx: BlockContext, netuid: int) -> None:
     prefix = netuid.to_bytes(2, "big")
     positions = state.key_table(POSITIONS)
     keys = positions.matching(OF_NETUID, prefix)
-    claims = [_claim(state, netuid, AccountId(key[2:34]), AccountId(key[34:])) for key in keys]
+    claims = _claims(state, netuid, keys)
     pot = Rao(int(state.read("subnets/tao_reserve", netuid)))
     parts = share_out_pot(pot, [*claims, _protocol_claim(state, netuid)])
+    paid = 0
     for key, part in zip(keys, parts, strict=False):
         coldkey = AccountId(key[34:])
         if part and can_receive(state, coldkey, part, ctx.spec.existential_deposit):
             credit(state, coldkey, part)
-            state.add("subnets/account", netuid, -part)
+            paid += part
+    state.add("subnets/account", netuid, -paid)
     positions.release_all(keys)
     stakes = state.key_table(STAKES)
     stakes.release_all(stakes.matching(OF_NETUID, prefix))
     add_total_stake(state, -pot)
 
 
-def _claim(state: State, netuid: int, hotkey: AccountId, coldkey: AccountId) -> int:
-    """A holder's alpha; one whose share is worth nothing counts with the share itself (DTAO 13.14)."""
-    return position(state, netuid, hotkey, coldkey) or to_u64(share(state, netuid, hotkey, coldkey))
+def _claims(state: State, netuid: int, keys: Sequence[bytes]) -> list[int]:
+    """Holders' alpha; one whose share is worth nothing counts with the share itself (DTAO 13.14)."""
+    claims = []
+    hotkey, pool = b"", SharePool()
+    for key in keys:
+        if key[2:34] != hotkey:  # keys are in order: holders behind one hotkey follow each other
+            hotkey = key[2:34]
+            pool = share_pool(state, netuid, hotkey)
+        held = share(state, netuid, hotkey, key[34:])
+        claims.append(holding(pool, held) or to_u64(held))
+    return claims
 
 
 def _protocol_claim(state: State, netuid: int) -> int:
