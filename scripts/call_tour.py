@@ -9,8 +9,8 @@ every height, all balances together must be what the chain says was issued, and 
 data is executed again with every invariant checked (`yumad verify --invariants`).
 
 It prints a line for each call with its block and result, and a summary. With --json it prints one document:
-{"calls_sent", "different_calls_ok", "calls_in_table", "missing", "different_errors", "heights", "roots_equal",
-"balances_sum", "verified", "seconds", "seed", "calls"}. Exit 0 only if all of it holds.
+{"calls_sent", "different_calls_ok", "calls_in_table", "missing", "different_errors", "effects_seen", "heights",
+"roots_equal", "balances_sum", "verified", "seconds", "seed", "calls"}. Exit 0 only if all of it holds.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         "calls_in_table": len(CALLS),
         "missing": [call.name for call in CALLS if call.name not in good],
         "different_errors": len(errors),
+        "effects_seen": tour.effects,
         "heights": common,
         "roots_equal": not differences,
         "balances_sum": str(found) if found == issued else f"{found} of {issued}",

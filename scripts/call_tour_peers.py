@@ -113,6 +113,8 @@ class Tour:
             self.genesis, fork_digest(self.genesis, swarm.spec.spec.rules_version, ZERO_HASH)
         )
         self.done: list[Sent] = []
+        self.effects = 0
+        """Effects that were looked for and seen."""
         self.names: dict[str, None] = dict.fromkeys(swarm.spec.spec.dev_names)
         """Every account that the tour met, in order."""
         self._rng = rng
@@ -234,6 +236,12 @@ class Tour:
         """Return once every peer has finalised a height."""
         self._wait_for_all(height)
 
+    def expect(self, what: str, holds: bool) -> None:
+        """Note an effect. Raises Stuck when it is not there."""
+        if not holds:
+            raise Stuck(f"at height {self.height()} it does not hold that {what}")
+        self.effects += 1
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def read(self, name: str, *params: Any, peer: int = 0) -> Any:
@@ -250,15 +258,23 @@ class Tour:
         """Final height of the first peer."""
         return self._finalised(self.swarm.peers[0])
 
+    def address(self, name: str) -> str:
+        """SS58 address of a name, as answers have it."""
+        return encode_address(self.key(name))
+
     def free(self, name: str) -> int:
         """Free rao of a name."""
         return int(self.read("balance", self.key(name)))
 
     def stake(self, coldkey: str, hotkey: str, netuid: int) -> int:
         """Alpha, or TAO on root, that a coldkey holds behind a hotkey."""
-        wanted = encode_address(self.key(hotkey))
+        wanted = self.address(hotkey)
         held = self.read("positions", self.key(coldkey))
         return sum(int(row["amount"]) for row in held if row["netuid"] == netuid and row["hotkey"] == wanted)
+
+    def staked_on(self, coldkey: str) -> list[int]:
+        """Netuids of a coldkey's stakes, ascending; shares that are worth nothing may stay behind (DTAO 13.14)."""
+        return sorted(row["netuid"] for row in self.read("positions", self.key(coldkey)) if int(row["amount"]))
 
     def _finalised(self, peer: SwarmPeer) -> int:
         return int(self._client(peer).call("status")["finalised"])

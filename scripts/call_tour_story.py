@@ -43,7 +43,7 @@ def tell(tour: Tour) -> None:
     relations(tour)
     failures(tour)
     weights(tour)
-    locks_and_claims(tour)
+    locks(tour)
     hotkeys(tour)
     commits_and_coldkeys(tour)
     endings(tour)
@@ -66,7 +66,11 @@ def balances(tour: Tour) -> None:
     tour.send("purse", "balances.transfer_all", tour.key("eve"), True)
     tour.send("spender", "balances.transfer_allow_death", tour.key("eve"), 9 * TAO)
     tour.send("alice", "subnet.register_network", tour.key("alice/hot"))
-    tour.settle()
+    fee = next(sent.fee for sent in tour.settle() if sent.signer == "spender")
+    deposit = tour.swarm.spec.spec.existential_deposit
+    tour.expect("an emptied purse keeps the existential deposit", tour.free("purse") == deposit)
+    tour.expect("a transfer costs its amount and its fee", tour.free("spender") == TAO - fee)
+    tour.expect("the faucet gave", tour.free("beggar") == tour.swarm.spec.spec.faucet_amount)
 
 
 def subnets(tour: Tour) -> None:
@@ -75,6 +79,9 @@ def subnets(tour: Tour) -> None:
     tour.send("bob", "subnet.register_network_with_identity", tour.key("bob/hot"), texts)
     tour.send("alice", "subnet.start_call", ALICES)
     tour.settle()
+    tour.expect("alice owns her subnet", tour.read("subnet", ALICES)["owner"] == tour.address("alice"))
+    tour.expect("her subnet is started", tour.read("subnet", ALICES)["started"])
+    tour.expect("bob's subnet has a name", tour.read("subnet", BOBS)["identity"]["subnet_name"] == "Bob's subnet")
     tour.send("bob", "subnet.start_call", BOBS)
 
 
@@ -86,10 +93,15 @@ def owners(tour: Tour) -> None:
     tour.send("alice", "identity.set_subnet_identity", ALICES, [b"Alice's subnet", *[b""] * 7])
     tour.send("alice", "subnet.owner_order", *tour.owner_order("sudo_set_max_allowed_uids", ALICES, 16))
     tour.send("alice", "subnet.owner_order", *tour.owner_order("sudo_set_mechanism_count", ALICES, 2))
-    tour.send("alice", "subnet.trigger_epoch", ALICES)
     for netuid in (ALICES, BOBS):
         tour.send("eve", "admin.execute", *tour.order("sudo_set_weights_set_rate_limit", netuid, 0))
+    tour.send("eve", "admin.execute", *tour.order("sudo_set_num_root_claim", 0))
     tour.settle()
+    chosen = tour.read("hyperparameters", ALICES)
+    tour.expect("the owner's orders count", (chosen["max_allowed_uids"], chosen["mechanism_count"]) == (16, 2))
+    tour.expect("governance's orders count", chosen["weights_set_rate_limit"] == 0)
+    tour.expect("nobody's root dividends are claimed unasked", tour.read("parameters")["num_root_claim"] == 0)
+    tour.expect("the symbol is another", tour.read("subnet", ALICES)["symbol"] == "я")
     split = tour.owner_order("sudo_set_mechanism_emission_split", ALICES, 45_535, 20_000)
     tour.send("alice", "subnet.owner_order", *split)
 
@@ -103,6 +115,9 @@ def neurons(tour: Tour) -> None:
     tour.send("ferdie", "keys.try_associate_hotkey", tour.key("ferdie/hot"))
     tour.send("charlie", "root.root_register", tour.key("charlie/hot"))
     tour.settle()
+    members = [member["hotkey"] for member in tour.read("metagraph", ALICES)["members"]]
+    wanted = [tour.address(f"{name}/hot") for name in ("alice", "charlie", "dave", "eve")]
+    tour.expect("all four have a uid", sorted(members) == sorted(wanted))
 
 
 def stake(tour: Tour) -> None:
@@ -114,6 +129,7 @@ def stake(tour: Tour) -> None:
     tour.send("eve", "stake.set_coldkey_auto_stake_hotkey", ALICES, tour.key("eve/hot"))
     tour.send("bob", "stake.add_stake", tour.key("bob/hot"), BOBS, 20 * TAO)
     tour.settle()
+    tour.send("alice", "subnet.trigger_epoch", ALICES)  # which gives charlie's hotkey its permit
 
 
 def moves(tour: Tour) -> None:
@@ -133,6 +149,7 @@ def moves(tour: Tour) -> None:
     tour.send("ferdie", "stake.remove_stake_full_limit", hotkey, BOBS, None)
     tour.send("ferdie", "stake.unstake_all_alpha", hotkey)
     tour.settle()
+    tour.expect("the rest is on root and behind dave's hotkey", tour.staked_on("ferdie") == [0, ALICES])
     tour.send("ferdie", "stake.unstake_all", tour.key("dave/hot"))
 
 
@@ -145,6 +162,11 @@ def relations(tour: Tour) -> None:
     tour.send("charlie", "stake.decrease_take", hotkey, 5_000)
     tour.send("charlie", "identity.set_identity", [b"Charlie", b"https://example.net", *[b""] * 5])
     tour.settle()
+    pending = tour.read("children", hotkey, ALICES)["pending"]
+    tour.expect("a child waits", [child["hotkey"] for child in pending["children"]] == [tour.address("dave/hot")])
+    tour.expect("the take is lower", int(tour.read("delegate", hotkey)["take"]) == 5_000)
+    tour.expect("charlie has a name", tour.read("account", tour.key("charlie"))["identity"]["name"] == "Charlie")
+    tour.expect("ferdie kept root stake only", tour.staked_on("ferdie") == [0])
 
 
 def failures(tour: Tour) -> None:
@@ -186,6 +208,7 @@ def weights(tour: Tour) -> None:
     """Weights in the open, serving, and metadata."""
     tour.send("alice/hot", "weights.set_weights", ALICES, packed(UIDS), packed(VALUES), 0)
     tour.send("alice/hot", "weights.set_mechanism_weights", ALICES, 1, packed(UIDS), packed(VALUES), 0)
+    tour.send("charlie/hot", "weights.set_weights", ALICES, packed((0, 2, 3)), packed([65_535] * 3), 0)
     tour.send("bob/hot", "weights.batch_set_weights", packed([BOBS]), [[packed([1]), packed([65_535])]], [0])
     tour.send("charlie/hot", "serving.serve_axon", ALICES, 1, PEER_ID, packed([4]))
     tour.send("dave/hot", "serving.serve_axon_tls", ALICES, 1, PEER_ID, packed([4]), b"\x01" + bytes(32))
@@ -195,18 +218,28 @@ def weights(tour: Tour) -> None:
     for netuid in (ALICES, BOBS):
         tour.send("eve", "admin.execute", *tour.order("sudo_set_commit_reveal_weights_enabled", netuid, 1))
     tour.settle()
+    for mechanism in (0, 1):
+        stored = [target for target, _ in tour.read("weights", ALICES, mechanism, 0)]
+        tour.expect(f"weights of mechanism {mechanism} are stored", stored == list(UIDS))
+    tour.expect("an axon is served", tour.read("axon", tour.key("charlie/hot"), ALICES)["peer_id"] == PEER_ID.hex())
+    tour.expect("metadata are published", bool(tour.read("commitment", tour.key("eve/hot"), ALICES)["fields"]))
 
 
-def locks_and_claims(tour: Tour) -> None:
-    """Alice locks stake; charlie and alice decide about their root dividends."""
+def locks(tour: Tour) -> None:
+    """Alice locks stake; she and charlie decide what becomes of their root dividends."""
     locked = tour.stake("alice", "charlie/hot", ALICES) // 2
     tour.send("alice", "locks.lock_stake", tour.key("charlie/hot"), ALICES, locked)
     tour.send("alice", "locks.set_perpetual_lock", ALICES, True)
     tour.send("alice", "locks.move_lock", tour.key("dave/hot"), ALICES)
     tour.send("alice", "locks.set_reject_locked_alpha", False)
     tour.send("charlie", "root.set_root_claim_type", 1, b"")
-    tour.send("charlie", "root.claim_root", packed([ALICES, BOBS]))
     tour.send("alice", "root.set_root_claim_type", 2, packed([ALICES]))
+    tour.settle()
+    lock = tour.read("lock", tour.key("alice"), ALICES)
+    tour.expect(
+        "the lock is on dave's hotkey", (int(lock["mass"]), lock["hotkey"]) == (locked, tour.address("dave/hot"))
+    )
+    tour.expect("the lock stays", lock["perpetual"])
 
 
 def hotkeys(tour: Tour) -> None:
@@ -214,6 +247,10 @@ def hotkeys(tour: Tour) -> None:
     tour.send("eve", "keys.swap_hotkey_v2", tour.key("eve/hot"), tour.key("eve/hot-2"), ALICES, True)
     tour.settle()
     tour.send("dave", "keys.swap_hotkey", tour.key("dave/hot"), tour.key("dave/hot-2"), None)
+    tour.settle()
+    members = [member["hotkey"] for member in tour.read("metagraph", ALICES)["members"]]
+    wanted = [tour.address(name) for name in ("alice/hot", "charlie/hot", "dave/hot-2", "eve/hot-2")]
+    tour.expect("the new hotkeys have the old ones' uids", sorted(members) == sorted(wanted))
 
 
 def commits_and_coldkeys(tour: Tour) -> None:
@@ -230,10 +267,24 @@ def commits_and_coldkeys(tour: Tour) -> None:
     tour.settle()
     tour.send("eve", "admin.execute", *tour.order("sudo_reset_coldkey_swap", tour.key("victim")))
     tour.wait_for_height(announced + 6)
+    claimable = _claimable(tour)
+    tour.expect("charlie's root stake earned dividends", claimable > 0)
+    tour.send("charlie", "root.claim_root", packed([ALICES, BOBS]))
+    estate = tour.free("ferdie"), tour.stake("ferdie", "charlie/hot", 0)
     tour.send("undecided", "keys.clear_coldkey_swap_announcement")
     tour.send("ferdie", "keys.swap_coldkey_announced", tour.key("heir"))
     _reveal(tour, max(sent.height for sent in batch if sent.call == "weights.commit_weights"))
-    tour.settle()
+    fee = next(sent.fee for sent in tour.settle() if sent.signer == "ferdie")
+    inherited = tour.free("heir"), tour.stake("heir", "charlie/hot", 0)
+    tour.expect("the heir has ferdie's estate", inherited == (estate[0] - fee, estate[1]) and tour.free("ferdie") == 0)
+    tour.expect("a cleared coldkey is free", tour.read("account", tour.key("undecided"))["announced_swap"] is None)
+    tour.expect("a reset coldkey is free", tour.read("account", tour.key("victim"))["announced_swap"] is None)
+    tour.expect("no commit waits", tour.read("weight_commits", tour.key("alice/hot"), ALICES, 0) == [])
+
+
+def _claimable(tour: Tour) -> int:
+    claims = tour.read("root_claims", tour.key("charlie"))["claims"]
+    return sum(int(claim["claimable_alpha"]) for claim in claims if claim["netuid"] == ALICES)
 
 
 def _revealed(salt: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
@@ -274,5 +325,10 @@ def endings(tour: Tour) -> None:
     tour.send("charlie/hot", "authority.register", authority.public_key, proof)
     tour.send("eve", "admin.execute", *tour.order("sudo_dissolve_network", BOBS))
     tour.settle()
+    tour.expect("bob's subnet is gone", tour.read("chain")["subnets"] == [1, ALICES])
     tour.send("charlie/hot", "authority.heartbeat", PEER_ID)
     tour.settle()
+    era = tour.swarm.spec.spec.era_blocks
+    tour.wait_for_height((tour.height() // era + 1) * era + 3)
+    names = [authority["hotkey"] for authority in tour.read("authorities")]
+    tour.expect("charlie's hotkey is an authority, and blocks still become final", tour.address("charlie/hot") in names)
