@@ -156,11 +156,15 @@ class State:
 
     def read_wide(self, name: str, row: int, *, signed: bool = False) -> int:
         """The number in the little-endian u64 limbs of `row` (row_shape (limbs,)), two's complement if `signed`."""
+        return int.from_bytes(self.read_bytes(name, row), "little", signed=signed)
+
+    def read_bytes(self, name: str, row: int) -> bytes:
+        """The bytes of one row. Raises InvalidError for a row outside the column."""
         column = self._columns.get(name) or self._column(name)
         if not 0 <= row < column.rows:
             raise InvalidError(f"column {name} has {column.rows} rows, row {row} was asked for")
         start = row * column.row_bytes
-        return int.from_bytes(column.memory[start : start + column.row_bytes], "little", signed=signed)
+        return bytes(column.memory[start : start + column.row_bytes])
 
     # --- writing ------------------------------------------------------------------------------------------------------
 

@@ -231,8 +231,8 @@ class _Payer:
         recycles = bool(parameter(state, netuid, "recycle_or_burn"))
         withheld = 0
         for hotkey, amount in incentives.items():
-            coldkey = hotkey_owner(state, hotkey)
-            if not amount or coldkey is None:
+            coldkey = hotkey_owner(state, hotkey) if amount else None
+            if coldkey is None:
                 continue
             if coldkey == self._owner or hotkey == self._owner_hotkey:
                 withheld += amount
@@ -259,10 +259,10 @@ class _Payer:
     def pay_dividends(self, distribution: Distribution) -> None:
         """Step 3: the take buys a share for the owner, the rest makes everybody's grow."""
         for hotkey, dividend in distribution.alpha_dividends.items():
-            coldkey = hotkey_owner(self._state, hotkey)
-            split = split_take(dividend, delegate_take(self._state, hotkey))
+            coldkey = hotkey_owner(self._state, hotkey) if dividend else None
             if coldkey is None:
                 continue
+            split = split_take(dividend, delegate_take(self._state, hotkey))
             self._stake(PaymentKind.TAKE, hotkey, hotkey, coldkey, split.take)
             if split.rest:
                 pool = share_pool(self._state, self._netuid, hotkey)
@@ -274,10 +274,10 @@ class _Payer:
     def pay_root_dividends(self, distribution: Distribution) -> None:
         """Step 4: the same take; the rest waits for root stakers to claim it."""
         for hotkey, dividend in distribution.root_dividends.items():
-            coldkey = hotkey_owner(self._state, hotkey)
-            split = split_take(dividend, delegate_take(self._state, hotkey))
+            coldkey = hotkey_owner(self._state, hotkey) if dividend else None
             if coldkey is None:
                 continue
+            split = split_take(dividend, delegate_take(self._state, hotkey))
             self._stake(PaymentKind.ROOT_TAKE, hotkey, hotkey, coldkey, split.take)
             if split.rest:
                 increment = accrue_root_dividend(self._state, self._netuid, hotkey, split.rest)

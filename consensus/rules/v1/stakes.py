@@ -134,13 +134,13 @@ def increase_position(state: State, netuid: int, hotkey: bytes, coldkey: bytes, 
         return
     pool_row = state.key_table(STAKES).open(stake_key(netuid, hotkey))
     row = state.key_table(POSITIONS).open(position_key(netuid, hotkey, coldkey))
-    held = _read_float(state, "positions/share", row)
-    pool, bought = increase(_read_pool(state, pool_row), held, Alpha(amount))
-    _write_pool(state, pool_row, pool)
+    before, held = _read_pool(state, pool_row), _read_float(state, "positions/share", row)
+    pool, bought = increase(before, held, Alpha(amount))
+    _write_pool(state, pool_row, pool, before)
     if bought == ZERO:
         state.key_table(POSITIONS).release(position_key(netuid, hotkey, coldkey))
     else:
-        _write_float(state, "positions/share", row, bought)
+        _write_float(state, "positions/share", row, bought, held)
 
 
 def decrease_position(state: State, netuid: int, hotkey: bytes, coldkey: bytes, amount: int) -> None:
@@ -150,15 +150,16 @@ def decrease_position(state: State, netuid: int, hotkey: bytes, coldkey: bytes, 
     row, pool_row = positions.find(key), stakes.find(pool_key)
     if amount == 0 or row is None or pool_row is None:
         return
-    pool, left = decrease(_read_pool(state, pool_row), _read_float(state, "positions/share", row), Alpha(amount))
+    before, held = _read_pool(state, pool_row), _read_float(state, "positions/share", row)
+    pool, left = decrease(before, held, Alpha(amount))
     if left == ZERO:
         positions.release(key)
     else:
-        _write_float(state, "positions/share", row, left)
+        _write_float(state, "positions/share", row, left, held)
     if pool == SharePool():
         stakes.release(pool_key)
     else:
-        _write_pool(state, pool_row, pool)
+        _write_pool(state, pool_row, pool, before)
 
 
 def grow_stake(state: State, netuid: int, hotkey: bytes, amount: int) -> None:
@@ -204,18 +205,20 @@ def _read_pool(state: State, row: int) -> SharePool:
     return SharePool(Alpha(int(state.read("stakes/amount", row))), _read_float(state, "stakes/shares", row))
 
 
-def _write_pool(state: State, row: int, pool: SharePool) -> None:
+def _write_pool(state: State, row: int, pool: SharePool, before: SharePool) -> None:
     state.write("stakes/amount", row, pool.value)
-    _write_float(state, "stakes/shares", row, pool.denominator)
+    _write_float(state, "stakes/shares", row, pool.denominator, before.denominator)
 
 
 def _read_float(state: State, name: str, row: int) -> SafeFloat:
     return SafeFloat(state.read_wide(f"{name}_mantissa", row), state.read(f"{name}_exponent", row))
 
 
-def _write_float(state: State, name: str, row: int, value: SafeFloat) -> None:
+def _write_float(state: State, name: str, row: int, value: SafeFloat, before: SafeFloat) -> None:
+    """Store a share; the exponent, which seldom moves, only when it is another one."""
     state.write_wide(f"{name}_mantissa", row, value.mantissa)
-    state.write(f"{name}_exponent", row, value.exponent)
+    if value.exponent != before.exponent:
+        state.write(f"{name}_exponent", row, value.exponent)
 
 
 # --- hotkeys ----------------------------------------------------------------------------------------------------------
@@ -224,7 +227,7 @@ def _write_float(state: State, name: str, row: int, value: SafeFloat) -> None:
 def hotkey_owner(state: State, hotkey: bytes) -> AccountId | None:
     """Coldkey that owns a hotkey, or None for an unknown one."""
     row = state.key_table(HOTKEYS).find(hotkey)
-    return None if row is None else AccountId(state.read("hotkeys/owner", row).tobytes())
+    return None if row is None else AccountId(state.read_bytes("hotkeys/owner", row))
 
 
 def owned_hotkeys(state: State, coldkey: bytes) -> list[AccountId]:

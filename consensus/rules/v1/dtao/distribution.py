@@ -133,8 +133,11 @@ def split_among_parents(
 ) -> tuple[list[tuple[AccountId, Alpha]], Alpha]:
     """One hotkey's dividend split by the stake behind it, and what was recycled (DTAO 4.2).
 
-    The child takes its commission from parents of other owners only. The last piece is the child's own.
+    The child takes its commission from parents of other owners only. The last piece is the child's own. Nothing splits
+    into nothing: most hotkeys of a subnet are miners.
     """
+    if not dividend:
+        return [(hotkey, Alpha(0)) for hotkey in (*(relation.hotkey for relation in parents), child)], Alpha(0)
     own = holders.get(child, UNKNOWN)
     given = ZERO
     for relation in children:
@@ -187,6 +190,9 @@ def split_local_and_root(
     local: dict[AccountId, U96F32] = {}
     root: dict[AccountId, U96F32] = {}
     for hotkey, dividend in dividends.items():
+        if not dividend:
+            local[hotkey] = root[hotkey] = ZERO
+            continue
         holder = holders.get(hotkey, UNKNOWN)
         root_stake = UQ96.mul(UQ96.from_int(holder.root_tao), tao_weight)
         share = UQ96.div_or_zero(root_stake, UQ96.add(UQ96.from_int(holder.alpha), root_stake))
@@ -198,7 +204,7 @@ def split_local_and_root(
 def _share_out(pot: Alpha, parts: Mapping[AccountId, U96F32]) -> dict[AccountId, U96F32]:
     """The pot by the parts' ratio; nothing to anybody when all parts are 0 (the pot is then lost, DTAO 4.5)."""
     total, whole = UQ96.clamp(sum(parts.values())), UQ96.from_int(pot)
-    return {hotkey: UQ96.mul(whole, UQ96.div_or_zero(part, total)) for hotkey, part in parts.items()}
+    return {hotkey: UQ96.mul(whole, UQ96.div_or_zero(part, total)) if part else ZERO for hotkey, part in parts.items()}
 
 
 def split_take(dividend: U96F32, take: int) -> TakeSplit:

@@ -7,7 +7,7 @@ transition builds them from the columns and writes back what changed.
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ....fixed_point import I96F32, U64F64, U96F32, UQ64, UQ96, u64_to_proportion
+from ....fixed_point import I96F32, U64F64, U96F32, UQ64, u64_to_proportion
 from ....types import U16_MAX, Height, InvalidError, Netuid, Rao
 from ..schedule import SubnetSchedule
 from .pool import Pool
@@ -146,4 +146,4 @@ def tao_weight(stored: int) -> U96F32:
 
 def u16_share(stored: int) -> U96F32:
     """A stored u16 as a share of 65535: the owner cut, and takes (DTAO 2)."""
-    return UQ96.div_or_zero(UQ96.from_int(stored), UQ96.from_int(U16_MAX))
+    return U96F32((stored << 32) // U16_MAX)

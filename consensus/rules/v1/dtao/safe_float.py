@@ -12,6 +12,12 @@ MANTISSA_FLOOR: Final = 10**20
 MANTISSA_CEILING: Final = 10**21
 """...and at most this: 21 digits leave room for a product of two in the original's 256-bit steps."""
 
+_DIGITS: Final = 10
+_STRIDE: Final = 10**_DIGITS
+_FAR_ABOVE: Final = MANTISSA_CEILING * _STRIDE
+_FAR_BELOW: Final = MANTISSA_FLOOR // _STRIDE
+"""Digits come and go ten at a time where at least ten have to: cutting digits by digit or all at once is the same."""
+
 POWER_LIMIT: Final = 22
 """Powers of ten stop growing here: 10^22 empties every mantissa."""
 
@@ -30,6 +36,12 @@ def normal(mantissa: int, exponent: int) -> SafeFloat:
     """`norm`: the mantissa in (10^20, 10^21], digits beyond cut off; zero for zero."""
     if mantissa == 0:
         return ZERO
+    while mantissa > _FAR_ABOVE:
+        mantissa //= _STRIDE
+        exponent += _DIGITS
+    while mantissa <= _FAR_BELOW:
+        mantissa *= _STRIDE
+        exponent -= _DIGITS
     while mantissa > MANTISSA_CEILING:
         mantissa //= 10
         exponent += 1
