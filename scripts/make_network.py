@@ -4,7 +4,8 @@
     scripts/make_network.py FILE [--subnets 128] [--neurons 30000] [--seed 1] [--all-buy] [--json]
 
 Everything follows from the seed. Shapes: validators a subnet median 11, at most 64; tempo 360; every pool's weights
-have drifted, so that swaps take the power's series branch. Without --all-buy about three subnets are old enough for the
+have drifted, so that swaps take the power's series branch. Every other validator holds root stake and validates on
+several subnets, so that root dividends accrue and the automatic claims sell alpha. Without --all-buy about three subnets are old enough for the
 chain to buy alpha in each block; with it all are. Validators, 64 holders and the usual development accounts can sign;
 development authority 1 decides alone.
 """
@@ -71,8 +72,18 @@ def signer(name: str) -> AccountId:
 
 
 def validator_name(netuid: int, uid: int) -> str:
-    """Development name of a validator's hotkey."""
-    return f"net/{netuid}/{uid}"
+    """Development name of a validator's hotkey: its own, or that of a root validator."""
+    return root_name(_root_number(netuid, uid)) if uid % 2 else f"net/{netuid}/{uid}"
+
+
+def root_name(number: int) -> str:
+    """Development name of a root validator's hotkey; the holder of the same number owns it."""
+    return f"net/root/{number}"
+
+
+def _root_number(netuid: int, uid: int) -> int:
+    """Which root validator sits there: another one for each odd uid, spread over the subnets."""
+    return (netuid * 23 + uid // 2) % HOLDERS
 
 
 def holder_name(number: int) -> str:
@@ -89,7 +100,7 @@ def network_spec(shape: Shape) -> ChainSpec:
     funded = [*holders, *map(signer, DEV_NAMES)]
     parts = [rng.randrange(1, 100) for _ in range(HOLDERS)]
     stakes = [
-        (signer(f"net/root/{number}"), holders[number], Rao(ROOT_TAO * part // sum(parts)))
+        (signer(root_name(number)), holders[number], Rao(ROOT_TAO * part // sum(parts)))
         for number, part in enumerate(parts)
     ]
     return ChainSpec(
@@ -124,7 +135,8 @@ def _subnet(rng: Random, shape: Shape, netuid: int, size: int) -> SubnetSpec:
     validators = min(max(int(rng.lognormvariate(2.4, 0.6)), 3), MOST_VALIDATORS, size)
     names = [validator_name(netuid, uid) for uid in range(validators)]
     keys = [signer(name) for name in names] + [account(f"{netuid}/{uid}") for uid in range(validators, size)]
-    owners = [signer(holder_name(rng.randrange(HOLDERS))) for _ in range(validators)]
+    holders = [_root_number(netuid, uid) if uid % 2 else rng.randrange(HOLDERS) for uid in range(validators)]
+    owners = [signer(holder_name(number)) for number in holders]
     owners += [account(f"{netuid}/{uid}/cold") for uid in range(validators, size)]
     old = shape.all_buy or netuid <= 3
     if shape.all_buy:

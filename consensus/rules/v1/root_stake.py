@@ -157,12 +157,16 @@ def claim_root_dividends(state: State, coldkey: AccountId, netuids: Sequence[int
     """
     events = []
     for hotkey in staking_hotkeys(state, coldkey):
+        held = position(state, ROOT, hotkey, coldkey)
+        if not held:  # then nothing is owed: most hotkeys are staked on subnets alone
+            continue
         for netuid, rate in root_rates(state, hotkey):
             if (netuids is None or netuid in netuids) and subnet_exists(state, netuid):
                 threshold = Alpha(parameter(state, netuid, "root_claim_threshold"))
-                amount = claim_amount(owed_dividend(state, netuid, hotkey, coldkey, rate), threshold)
+                amount = claim_amount(owed(rate, held, claimed(state, netuid, hotkey, coldkey)), threshold)
                 if amount:
                     events.append(_claim(state, netuid, hotkey, coldkey, amount))
+                    held = position(state, ROOT, hotkey, coldkey)
     if events:
         note_root_holder(state, coldkey)
     return events
