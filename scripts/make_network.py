@@ -146,7 +146,8 @@ def _subnet(rng: Random, shape: Shape, netuid: int, size: int) -> SubnetSpec:
     parts = [rng.randrange(100, 1000) for _ in range(validators)]
     alpha_stakes = [outstanding * TAO * 9 // 10 * part // sum(parts) for part in parts]
     alpha_stakes += [rng.randrange(0, 20) * TAO for _ in range(validators, size)]
-    price = rng.uniform(0.004, 0.02) if shape.all_buy else rng.uniform(0.03, 0.06)
+    # Fewer subnets have higher prices, so that the sum, at which root sells, and what buys are the same at every size.
+    price = (rng.uniform(0.5, 2.5) if shape.all_buy else rng.uniform(4.0, 8.0)) / shape.subnets
     tao = rng.randrange(4_000, 20_000) * TAO + rng.randrange(TAO)
     weight = 5 * 10**17 + rng.randrange(-(10**15), 10**15)
     alpha = int(tao / price)

@@ -1,158 +1,111 @@
-"""A generated network is a chain spec that follows from its seed, and a chain whose ledger adds up."""
+"""Generated networks: one seed gives one spec, its shapes are those asked for, and the chain it begins lives."""
 
-from __future__ import annotations
-
+import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from yumad.consensus.block import Body
-from yumad.consensus.chain_spec import ChainSpec, decode_chain_spec, genesis_hash, genesis_hash_of_bytes
-from yumad.consensus.dev_accounts import dev_keypair
-from yumad.consensus.domains import Domain, digest
-from yumad.consensus.rules.checked import checked_rules_for
-from yumad.consensus.rules.interface import BlockContext, BlockOutcome
-from yumad.consensus.rules.v1.calls.call import pack_u16
-from yumad.consensus.rules.v1.calls.table import call_named
-from yumad.consensus.statement import VoteDomain
-from yumad.consensus.transaction import TransactionDomain, encode_transaction, fork_digest, sign_transaction
-from yumad.consensus.types import ZERO_HASH, Era, Hash32, Height, Slot
+from yumad.consensus.chain_spec import decode_chain_spec, encode_chain_spec, genesis_hash
+from yumad.consensus.rules.v1.invariants import broken_invariants
+from yumad.consensus.rules.v1.root_stake import root_rates
 
-SUBNETS, NEURONS = 4, 60
-SMALL = ("--subnets", str(SUBNETS), "--neurons", str(NEURONS))
-TAO = 10**9
-TEMPO = 5
-"""Instead of 360, so that epochs and payouts fall into a few blocks."""
-
-
-def make_network(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(root / "scripts/make_network.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def generated(root: Path, file: Path, *arguments: str) -> dict[str, Any]:
-    """The report of a network written to `file`."""
-    done = make_network(root, str(file), *SMALL, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+EMPTY = Body(None, (), ())
 
 
 @pytest.fixture(scope="module")
-def small_spec(repository_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ChainSpec:
-    """The small network of seed 1."""
-    file = tmp_path_factory.mktemp("network") / "spec.cbor"
-    generated(repository_root, file)
-    return decode_chain_spec(file.read_bytes())
+def scripts(repository_root: Path) -> Iterator[Any]:
+    """The benchmark, which imports what the other scripts give."""
+    folder = str(repository_root / "scripts")
+    sys.path.insert(0, folder)
+    try:
+        yield importlib.import_module("bench_ledger")
+    finally:
+        sys.path.remove(folder)
 
 
-def test_small_network_is_a_valid_spec_of_the_size_it_reports(repository_root: Path, tmp_path: Path) -> None:
-    report = generated(repository_root, tmp_path / "spec.cbor")
-    data = (tmp_path / "spec.cbor").read_bytes()
-    spec = decode_chain_spec(data)
-    assert (report["subnets"], report["neurons"]) == (SUBNETS, NEURONS)
-    assert len(spec.subnets) == SUBNETS
-    assert sum(len(subnet.neurons) for subnet in spec.subnets) == NEURONS
-    assert report["bytes"] == len(data)
-    assert report["genesis_hash"] == genesis_hash_of_bytes(data).hex()
-    assert report["issuance"] == str(spec.issuance)
+@pytest.fixture(scope="module")
+def small(scripts: Any) -> Any:
+    return scripts.Shape(subnets=3, neurons=40, seed=7)
 
 
-def test_network_of_the_same_seed_is_the_same_and_of_another_seed_another(
-    repository_root: Path, tmp_path: Path
-) -> None:
-    files = [tmp_path / name for name in ("one", "again", "other")]
-    for file, seed in zip(files, ("7", "7", "8"), strict=True):
-        generated(repository_root, file, "--seed", seed)
-    one, again, other = (file.read_bytes() for file in files)
-    assert one == again
-    assert one != other
+def test_one_seed_gives_one_spec_and_another_seed_another(scripts: Any, small: Any) -> None:
+    data = encode_chain_spec(scripts.network_spec(small))
+    assert encode_chain_spec(scripts.network_spec(small)) == data
+    assert encode_chain_spec(scripts.network_spec(replace(small, seed=8))) != data
 
 
-@pytest.mark.parametrize(("subnets", "neurons"), [("0", "60"), ("129", "1000"), ("4", "3"), ("4", "1025")])
-def test_network_of_an_impossible_size_exits_two_and_writes_nothing(
-    repository_root: Path, tmp_path: Path, subnets: str, neurons: str
-) -> None:
-    file = tmp_path / "spec.cbor"
-    done = make_network(repository_root, str(file), "--subnets", subnets, "--neurons", neurons)
-    assert done.returncode == 2
-    assert "1 to 128 subnets" in done.stderr
-    assert not file.exists()
+@pytest.mark.parametrize(("subnets", "neurons"), [(1, 1), (3, 40), (4, 4), (2, 512), (4, 700)])
+def test_network_has_as_many_subnets_and_neurons_as_asked_for(scripts: Any, subnets: int, neurons: int) -> None:
+    spec = scripts.network_spec(scripts.Shape(subnets, neurons))
+    assert [subnet.netuid for subnet in spec.subnets] == list(range(1, subnets + 1))
+    assert sum(len(subnet.neurons) for subnet in spec.subnets) == neurons
+    assert all(1 <= len(subnet.weights) <= 64 for subnet in spec.subnets)
 
 
-class CheckedChain:
-    """Executes blocks of a spec one after another, every invariant checked behind each."""
-
-    def __init__(self, spec: ChainSpec) -> None:
-        self.spec = spec
-        self.rules = checked_rules_for(spec.rules_version)
-        self.genesis = genesis_hash(spec)
-        self.state = self.rules.build_genesis(spec)
-        self.authorities = self.rules.genesis_authorities(spec, self.genesis)
-        self.domain = TransactionDomain(self.genesis, fork_digest(self.genesis, spec.rules_version, ZERO_HASH))
-        self.height = 0
-        self.parent: Hash32 = self.genesis
-
-    def block(self, *transactions: bytes) -> BlockOutcome:
-        """The next block."""
-        self.height += 1
-        context = BlockContext(
-            spec=self.spec,
-            genesis_hash=self.genesis,
-            domain=self.domain,
-            vote_domain=VoteDomain(self.genesis),
-            height=Height(self.height),
-            era=Era(0),
-            slot=Slot(self.height),
-            parent_hash=self.parent,
-            proposer_index=0,
-            authorities=self.authorities,
-        )
-        outcome = self.rules.apply_block(self.state, context, Body(None, (), transactions))
-        self.parent = digest(Domain.BLOCK, self.height.to_bytes(8, "big"), self.state.root())
-        return outcome
-
-    def sign(self, name: str, nonce: int, call: str, *args: Any) -> bytes:
-        """A transaction of a development key."""
-        entry = call_named(call)
-        assert entry is not None
-        key = dev_keypair(name)
-        signed = sign_transaction(
-            self.domain, key, nonce=nonce, valid_until=self.height + 100, call=entry.number, args=args
-        )
-        return encode_transaction(signed)
+def test_pools_have_drifted_weights_and_rows_keep_the_validators_order(scripts: Any, small: Any) -> None:
+    spec = scripts.network_spec(small)
+    assert all(subnet.quote_weight != 5 * 10**17 for subnet in spec.subnets)
+    rows = [np.frombuffer(row.uids, dtype="<u2").tolist() for subnet in spec.subnets for row in subnet.weights]
+    assert any(row != sorted(row) for row in rows)
 
 
-def test_blocks_of_a_small_network_with_epochs_and_trade_leave_a_sound_ledger(small_spec: ChainSpec) -> None:
-    quick = tuple(
-        replace(subnet, hyperparameters=replace(subnet.hyperparameters, tempo=TEMPO)) for subnet in small_spec.subnets
-    )
-    chain = CheckedChain(replace(small_spec, subnets=quick))
-    before = int(chain.state.read("chain/issuance", 0))
-    chain.block()  # genesis weights count as set in block 1
-    codes = []
-    validator = small_spec.subnets[0].neurons[0].hotkey
-    for nonce in range(3 * TEMPO):
-        row = small_spec.subnets[nonce % SUBNETS]
-        weights = pack_u16([len(row.neurons) - 1]), pack_u16([65_535])
-        outcome = chain.block(
-            chain.sign("alice", nonce, "stake.add_stake", validator, nonce % (SUBNETS + 1), 2 * TAO),
-            chain.sign(f"net/{row.netuid}/0", nonce // SUBNETS, "weights.set_weights", row.netuid, *weights, 0),
-        )
-        codes += [transaction.code for transaction in outcome.transactions]
-    assert codes == [0] * len(codes)
-    assert len(codes) == 6 * TEMPO
-    assert all(int(chain.state.read("subnets/epoch_index", netuid)) >= 2 for netuid in range(1, SUBNETS + 1))
-    assert int(chain.state.read("chain/issuance", 0)) > before
+def test_validators_that_sit_on_several_subnets_hold_root_stake(scripts: Any) -> None:
+    spec = scripts.network_spec(scripts.Shape(8, 200))
+    on_root = [hotkey for hotkey, _, _ in spec.stakes]
+    seats = [neuron.hotkey for subnet in spec.subnets for neuron in subnet.neurons if neuron.hotkey in on_root]
+    assert len(seats) > 20
+    several = {hotkey for hotkey in seats if seats.count(hotkey) > 1}
+    assert several
+    assert {hotkey for hotkey in on_root if on_root.count(hotkey) > 1} == set()
 
 
-def test_two_executions_of_a_small_network_have_the_same_roots(small_spec: ChainSpec) -> None:
-    def roots() -> list[Hash32]:
-        chain = CheckedChain(small_spec)
-        return [chain.state.root() for _ in range(5) if chain.block()]
+def test_written_file_is_a_chain_spec_that_one_authority_can_start(repository_root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "net.cbor"
+    script = str(repository_root / "scripts/make_network.py")
+    command = [sys.executable, script, str(file), "--subnets", "2", "--neurons", "20", "--json"]
+    report = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    spec = decode_chain_spec(file.read_bytes())
+    assert len(spec.authorities) == 1
+    assert (report["subnets"], report["neurons"]) == (2, 20)
+    assert report["genesis_hash"] == genesis_hash(spec).hex()
 
-    assert roots() == roots()
+
+@pytest.mark.parametrize("arguments", [("--subnets", "129"), ("--neurons", "1"), ("--neurons", "99999")])
+def test_impossible_size_is_a_usage_error(repository_root: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, str(repository_root / "scripts/make_network.py"), str(tmp_path / "x"), *arguments]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_network_lives_with_its_traffic_and_breaks_no_invariant(scripts: Any, small: Any) -> None:
+    chain = scripts.Chain(scripts.network_spec(small))
+    traffic = scripts.Traffic(chain, 1)
+    outcomes = [chain.build(traffic.block())[1] for _ in range(100)]
+    assert sum(len(outcome.epochs) for outcome in outcomes) == 1
+    codes = [transaction.code for outcome in outcomes for transaction in outcome.transactions]
+    assert len(codes) > 1500
+    assert not any(codes)
+    assert broken_invariants(chain.state, chain.spec) == []
+    paid = [hotkey for hotkey, _, _ in chain.spec.stakes if root_rates(chain.state, hotkey)]
+    assert paid, "root dividends accrued"
+
+
+def test_chain_buys_on_every_subnet_where_all_are_old(scripts: Any, small: Any) -> None:
+    chain = scripts.Chain(scripts.network_spec(replace(small, all_buy=True)))
+    chain.execute(EMPTY, skip_signatures=True)
+    assert (chain.state.array("subnets/excess_tao")[1:] > 0).all()
+
+
+def test_chain_of_a_lone_authority_is_replayed_to_the_same_roots(scripts: Any, small: Any, tmp_path: Path) -> None:
+    maker = scripts.LoneAuthority(scripts.network_spec(small), scripts.stagger)
+    traffic = scripts.Traffic(maker, 1)
+    for _ in range(scripts.BATCH + 1):
+        maker.make(traffic.block())
+    assert scripts.replay(maker, tmp_path, warm_up=scripts.BATCH) > 0
