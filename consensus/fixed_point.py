@@ -65,11 +65,9 @@ class FixedFormat(Generic[T]):
 
     def clamp(self, raw: int) -> T:
         """`raw`, or the nearer bound of the container."""
-        if raw < self.minimum:
-            return self.minimum
-        if raw > self.maximum:
-            return self.maximum
-        return self._typed(raw)
+        if self.minimum <= raw <= self.maximum:
+            return raw  # type: ignore[return-value]  # as `_typed`, without the call: the commonest operation of all
+        return self.minimum if raw < self.minimum else self.maximum
 
     def wrap(self, raw: int) -> T:
         """`raw` modulo the container's width, as unchecked machine arithmetic leaves it."""
@@ -103,6 +101,9 @@ class FixedFormat(Generic[T]):
 
     def div_or_zero(self, a: T, b: T) -> T:
         """DIV0: quotient truncated toward zero; 0 when the divisor is 0 **or the quotient does not fit**."""
+        if a >= 0 and b > 0:  # where floor and truncation are the same: every share
+            raw = (a << self.fraction) // b
+            return self._typed(raw if raw <= self.maximum else 0)
         quotient = self.checked_div(a, b)
         return self._typed(0) if quotient is None else quotient
 
@@ -135,7 +136,8 @@ class FixedFormat(Generic[T]):
 
     def to_u64(self, value: T) -> int:
         """Integer part clamped to a u64."""
-        return self.to_int(value, U64_MAX)
+        whole = value >> self.fraction
+        return whole if 0 <= whole <= U64_MAX else self.to_int(value, U64_MAX)
 
     def floor(self, value: T) -> T:
         """The value without its fraction, rounded toward minus infinity. Always fits: both bounds' integers do."""

@@ -492,4 +492,4 @@ class State:
 def state_root(rules_version: int, records: Sequence[bytes]) -> Hash32:
     """The commitment over canonical column records that are sorted by name."""
     head = b"\x82" + unsigned(rules_version) + unsigned(len(records), _ARRAY)
-    return digest(Domain.COLUMNS, head, *records)
+    return digest(Domain.COLUMNS, head, b"".join(records))

@@ -26,7 +26,8 @@ DYNAMIC: Final = 1
 
 def add_rao(amount: Rao, more: int) -> Rao:
     """Saturating u64 sum."""
-    return Rao(min(amount + more, U64_MAX))
+    total = amount + more
+    return Rao(total if total <= U64_MAX else U64_MAX)
 
 
 def sub_rao(amount: Rao, less: int) -> Rao:
@@ -36,7 +37,8 @@ def sub_rao(amount: Rao, less: int) -> Rao:
 
 def add_alpha(amount: Alpha, more: int) -> Alpha:
     """Saturating u64 sum."""
-    return Alpha(min(amount + more, U64_MAX))
+    total = amount + more
+    return Alpha(total if total <= U64_MAX else U64_MAX)
 
 
 def sub_alpha(amount: Alpha, less: int) -> Alpha:
