@@ -8,7 +8,8 @@ Rows, all of one run; ratios are to C, this machine's yardstick, measured in the
   block_all_buy    the same where all 128 subnets buy
   scaling          the first row for 16, 64 and 128 subnets
   replay           blocks with 20 transactions, a third of them weights, and epochs: executed again as sync does, with
-                   every root, the durable commits and the index; `final` leaves out the transactions' signatures
+                   every root, the durable commits and the index; the better of two passes; `final` leaves out the
+                   transactions' signatures
   metagraph        `subnet metagraph` of 256 uids over a peer's control socket
   memory           resident memory of a peer that runs the network
 
@@ -58,6 +59,9 @@ REAL_SLOT = 12.0
 TRANSACTIONS = 20
 WEIGHTS = 7
 TEMPO = 360
+
+PASSES = 2
+"""Of a replay: what another process takes from the machine is in the worse one."""
 
 
 def stagger(state: State) -> None:
@@ -201,8 +205,11 @@ def replayed(shape: Shape, blocks: int, *, profile: bool) -> dict[str, Any]:
         "failed_calls": sum(1 for transaction in transactions if transaction.code),
     }
     for name, skip in (("final", True), ("with_signatures", False)):
-        with tempfile.TemporaryDirectory(prefix="yumad-ledger-") as folder:
-            milliseconds = replay(maker, Path(folder), skip_signatures=skip, warm_up=BATCH) * 1000 / blocks
+        passes = []
+        for _ in range(PASSES):
+            with tempfile.TemporaryDirectory(prefix="yumad-ledger-") as folder:
+                passes.append(replay(maker, Path(folder), skip_signatures=skip, warm_up=BATCH))
+        milliseconds = min(passes) * 1000 / blocks
         rows[name] = {"ms_per_block": milliseconds, "times_real": REAL_SLOT * 1000 / milliseconds}
     if profile:
         profiler = cProfile.Profile()

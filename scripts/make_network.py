@@ -5,9 +5,9 @@
 
 Everything follows from the seed. Shapes: validators a subnet median 11, at most 64; tempo 360; every pool's weights
 have drifted, so that swaps take the power's series branch. Every other validator holds root stake and validates on
-several subnets, so that root dividends accrue and the automatic claims sell alpha. Without --all-buy about three subnets are old enough for the
-chain to buy alpha in each block; with it all are. Validators, 64 holders and the usual development accounts can sign;
-development authority 1 decides alone.
+several subnets, so that root dividends accrue and the automatic claims sell alpha. Without --all-buy about three
+subnets are old enough for the chain to buy alpha in each block; with it all are. Validators, 64 holders and the usual
+development accounts can sign; development authority 1 decides alone.
 """
 
 from __future__ import annotations
