@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from yumad.consensus.rules.v1.calls.table import CALLS
 
@@ -42,18 +43,27 @@ def _read(path: Path, module: str, functions: dict[Place, _Function]) -> None:
         if isinstance(node, ast.ImportFrom) and node.level:
             source = ".".join([*module.split(".")[: -node.level], *([node.module] if node.module else [])])
             imported |= {alias.asname or alias.name: (source, alias.name) for alias in node.names}
+    for node in tree.body:  # tables of errors, as of what a pool refuses
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            named = {part.attr for part in ast.walk(node.value) if _is_error(part)}
+            if named and path.stem != "errors":
+                functions[module, node.target.id] = _Function(named)
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef):
             continue
         function = functions.setdefault((module, node.name), _Function())
         for part in ast.walk(node):
             if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
-                if part.value.id == "ErrorCode":
+                if _is_error(part):
                     function.errors.add(part.attr)
                 elif part.value.id in imported:
                     function.used.add((".".join(imported[part.value.id]), part.attr))
             elif isinstance(part, ast.Name):
                 function.used.add(imported.get(part.id, (module, part.id)))
+
+
+def _is_error(node: ast.AST) -> TypeGuard[ast.Attribute]:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ErrorCode"
 
 
 def _reached(start: Place, functions: dict[Place, _Function]) -> set[str]:

@@ -39,14 +39,29 @@ _LEFT_OUT = "a position that fails a check of remove_stake stays where it is, an
 _OWN_LOCK = "stake stays with its coldkey, so no other's lock is met"
 _ADOPTION = "a root validator whose own checks fail does not become a parent, and the call goes on"
 _WHOLE = "the amount is the whole position; an empty one is AmountTooLow before"
+_SIMULATED = "the order is simulated first, and what a pool refuses there is InsufficientLiquidity"
+_NOT_MADE = "only a pool that is made for a price can be out of balance, and no call makes one"
 _TO_ROOT = "its proceeds go to root, where nothing can be locked"
 
 _SALES = ("stake.remove_stake", "stake.remove_stake_limit", "stake.remove_stake_full_limit")
 _MOVES = ("stake.move_stake", "stake.swap_stake", "stake.swap_stake_limit")
 _ALL = ("stake.unstake_all", "stake.unstake_all_alpha")
+_TRADES = (
+    *("stake.add_stake", "stake.add_stake_limit", "stake.add_stake_burn", "stake.transfer_stake", "root.claim_root"),
+    *("neuron.burned_register", "neuron.register_limit", "neuron.register"),
+    *(*_SALES, *_MOVES, *_ALL),
+)
 _CREATIONS = ("subnet.register_network", "subnet.register_network_with_identity")
 
 UNREACHABLE: dict[Pair, str] = {
+    **{(call, "ReservesOutOfBalance"): _NOT_MADE for call in _TRADES},
+    **{
+        ("stake.add_stake", error): _SIMULATED
+        for error in ("PriceLimitExceeded", "ReservesTooLow", "SwapInputTooLarge")
+    },
+    **{(call, "SwapInputTooLarge"): _SIMULATED for call in ("stake.add_stake_burn", *_SALES)},
+    ("stake.remove_stake", "PriceLimitExceeded"): _SIMULATED,
+    **{(call, error): _LEFT_OUT for call in _ALL for error in ("PriceLimitExceeded", "SwapInputTooLarge")},
     **{(call, "ExistentialDeposit"): _HAS_ACCOUNT for call in (*_SALES, *_MOVES, *_ALL)},
     **{(call, "SlippageTooHigh"): _NO_LIMIT for call in ("stake.remove_stake", "stake.move_stake", "stake.swap_stake")},
     ("stake.transfer_stake", "SlippageTooHigh"): _NO_LIMIT,
