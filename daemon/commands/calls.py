@@ -9,25 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from .options import (
-    DEFAULT_HOME,
-    DEFAULT_WALLETS,
-    DevOption,
-    HomeOption,
-    HotkeyOption,
-    JsonOption,
-    PasswordFileOption,
-    WaitOption,
-    WalletOption,
-    WalletsOption,
-)
 from .output import reporting, usage_error
 from .shown_values import open_client
+from .signed import Signing, signed_command
 
 NO_DEFAULT: Final = None
 
@@ -158,64 +146,33 @@ def option_name(argument: str) -> str:
 def _command(command: CallCommand) -> Callable[..., None]:
     """The function of one command: its options are the call's arguments and those of every signed command."""
 
-    def run(**given: Any) -> None:
-        texts = {argument: given.pop(f"arg_{argument}") for argument, _, _ in command.options}
-        send_by_text(command.call, texts, **given)
+    def run(*, signing: Signing, **given: str) -> None:
+        texts = {argument: given[f"arg_{argument}"] for argument, _, _ in command.options}
+        send_by_text(command.call, texts, signing)
 
-    parameters, annotations = [], {}
-    for argument, doc, default in command.options:
-        name, kind = f"arg_{argument}", Annotated[str, typer.Option(option_name(argument), help=doc)]
-        empty = inspect.Parameter.empty if default is None else default
-        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=empty, annotation=kind))
-        annotations[name] = kind
-    for name, (kind, default) in _SIGNED.items():
-        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind))
-        annotations[name] = kind
-    run.__doc__ = command.doc
-    run.__name__ = command.name.replace("-", "_")
-    run.__annotations__ = annotations
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
+    own = [
+        inspect.Parameter(
+            f"arg_{argument}",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is None else default,
+            annotation=Annotated[str, typer.Option(option_name(argument), help=doc)],
+        )
+        for argument, doc, default in command.options
+    ]
+    return signed_command(run, own, name=command.name.replace("-", "_"), doc=command.doc)
 
 
-_SIGNED: Final[dict[str, tuple[Any, Any]]] = {
-    "wallet": (WalletOption, ""),
-    "hotkey": (HotkeyOption, ""),
-    "dev": (DevOption, ""),
-    "wait": (WaitOption, None),
-    "wallets": (WalletsOption, DEFAULT_WALLETS),
-    "password_file": (PasswordFileOption, None),
-    "home": (HomeOption, DEFAULT_HOME),
-    "as_json": (JsonOption, False),
-}
-"""Options of every command that signs, with their defaults."""
-
-
-def send_by_text(
-    name: str,
-    texts: dict[str, str],
-    *,
-    wallet: str,
-    hotkey: str,
-    dev: str,
-    wait: bool | None,
-    wallets: Path,
-    password_file: Path | None,
-    home: Path,
-    as_json: bool,
-) -> None:
+def send_by_text(name: str, texts: dict[str, str], signing: Signing) -> None:
     """Sign and send a call whose arguments people wrote."""
-    with reporting(as_json):
+    with reporting(signing.as_json):
         from ...consensus.rules.v1.calls.table import call_named
         from ..arguments import parse_text
         from .sending import send_call
-        from .signer import SignerOptions
 
         call = call_named(name)
         if call is None or [argument.name for argument in call.arguments] != list(texts):
             raise usage_error(f"{name} does not take {', '.join(texts)}", remedy="this is a fault of yumad: report it")
         wire = [parse_text(argument, texts[argument.name]) for argument in call.arguments]
-        options = SignerOptions(wallet, hotkey, dev, wallets, password_file)
-        options.check()
-        with open_client(home) as client:
-            send_call(client, call, wire, options, wait=wait, as_json=as_json)
+        signing.options.check()
+        with open_client(signing.home) as client:
+            send_call(client, call, wire, signing.options, wait=signing.wait, as_json=signing.as_json)

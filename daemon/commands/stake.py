@@ -13,20 +13,10 @@ import typer
 
 from .calls import send_by_text
 from .grid import print_grid, short_amount
-from .options import (
-    DEFAULT_HOME,
-    DEFAULT_WALLETS,
-    DevOption,
-    HomeOption,
-    HotkeyOption,
-    JsonOption,
-    PasswordFileOption,
-    WaitOption,
-    WalletOption,
-    WalletsOption,
-)
+from .options import DEFAULT_HOME, HomeOption, JsonOption
 from .output import CommandError, print_json, reporting, usage_error
 from .shown_values import open_client
+from .signed import Signing, signed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +60,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="stake")
 
 
+@signed
 def add(
     hotkey_ss58: HotkeySs58Option,
     netuid: NetuidOption,
@@ -77,24 +68,18 @@ def add(
     limit_price: LimitOption = "",
     tolerance: ToleranceOption = "",
     allow_partial: PartialOption = False,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
+    *,
+    signing: Signing,
 ) -> None:
     """Buy stake behind a hotkey with TAO."""
-    with reporting(as_json):
-        quote = _quote(home, "quote_buy", netuid, amount, as_json)
+    with reporting(signing.as_json):
+        quote = _quote(signing.home, "quote_buy", netuid, amount, signing.as_json)
         limit = _limit(quote, limit_price, tolerance, up=True)
     texts = {"hotkey": hotkey_ss58, "netuid": str(netuid), "amount": amount}
-    _send("stake.add_stake", texts, limit, allow_partial, wallet=wallet, hotkey=hotkey, dev=dev, wait=wait,
-          wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
+    _send("stake.add_stake", texts, limit, allow_partial, signing)
 
 
+@signed
 def remove(
     hotkey_ss58: HotkeySs58Option,
     netuid: NetuidOption,
@@ -102,48 +87,36 @@ def remove(
     limit_price: LimitOption = "",
     tolerance: ToleranceOption = "",
     allow_partial: PartialOption = False,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
+    *,
+    signing: Signing,
 ) -> None:
     """Sell stake for TAO."""
-    with reporting(as_json):
-        quote = _quote(home, "quote_sell", netuid, amount, as_json)
+    with reporting(signing.as_json):
+        quote = _quote(signing.home, "quote_sell", netuid, amount, signing.as_json)
         limit = _limit(quote, limit_price, tolerance, up=False)
     texts = {"hotkey": hotkey_ss58, "netuid": str(netuid), "amount": amount}
-    _send("stake.remove_stake", texts, limit, allow_partial, wallet=wallet, hotkey=hotkey, dev=dev, wait=wait,
-          wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
+    _send("stake.remove_stake", texts, limit, allow_partial, signing)
 
 
+@signed
 def move(
     origin_hotkey: Annotated[str, typer.Option("--origin-hotkey", help="Hotkey it leaves.")],
     destination_hotkey: Annotated[str, typer.Option("--destination-hotkey", help="Hotkey it goes to.")],
     origin_netuid: FromOption,
     destination_netuid: ToOption,
     amount: AmountOption,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
+    *,
+    signing: Signing,
 ) -> None:
     """Move stake to another hotkey, on the same or another subnet."""
-    with reporting(as_json):
-        _swap_quote(home, origin_netuid, destination_netuid, amount, as_json)
+    with reporting(signing.as_json):
+        _swap_quote(signing.home, origin_netuid, destination_netuid, amount, signing.as_json)
     texts = {"origin_hotkey": origin_hotkey, "destination_hotkey": destination_hotkey}
     texts |= _way(origin_netuid, destination_netuid, amount)
-    _send("stake.move_stake", texts, None, False, wallet=wallet, hotkey=hotkey, dev=dev, wait=wait,
-          wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
+    _send("stake.move_stake", texts, None, False, signing)
 
 
+@signed
 def swap(
     hotkey_ss58: HotkeySs58Option,
     origin_netuid: FromOption,
@@ -152,46 +125,33 @@ def swap(
     limit_price: RatioOption = "",
     tolerance: ToleranceOption = "",
     allow_partial: PartialOption = False,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
+    *,
+    signing: Signing,
 ) -> None:
     """Exchange stake of one subnet for stake of another behind the same hotkey."""
-    with reporting(as_json):
-        quote = _swap_quote(home, origin_netuid, destination_netuid, amount, as_json)
+    with reporting(signing.as_json):
+        quote = _swap_quote(signing.home, origin_netuid, destination_netuid, amount, signing.as_json)
         limit = _limit(quote, limit_price, tolerance, up=False)
     texts = {"hotkey": hotkey_ss58} | _way(origin_netuid, destination_netuid, amount)
-    _send("stake.swap_stake", texts, limit, allow_partial, wallet=wallet, hotkey=hotkey, dev=dev, wait=wait,
-          wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
+    _send("stake.swap_stake", texts, limit, allow_partial, signing)
 
 
+@signed
 def transfer(
     destination_coldkey: Annotated[str, typer.Option("--destination-coldkey", help="Who gets it.")],
     hotkey_ss58: HotkeySs58Option,
     origin_netuid: FromOption,
     destination_netuid: ToOption,
     amount: AmountOption,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
+    *,
+    signing: Signing,
 ) -> None:
     """Give stake to another coldkey, on the same or another subnet."""
-    with reporting(as_json):
-        _swap_quote(home, origin_netuid, destination_netuid, amount, as_json)
+    with reporting(signing.as_json):
+        _swap_quote(signing.home, origin_netuid, destination_netuid, amount, signing.as_json)
     texts = {"destination_coldkey": destination_coldkey, "hotkey": hotkey_ss58}
     texts |= _way(origin_netuid, destination_netuid, amount)
-    _send("stake.transfer_stake", texts, None, False, wallet=wallet, hotkey=hotkey, dev=dev, wait=wait,
-          wallets=wallets, password_file=password_file, home=home, as_json=as_json)  # fmt: skip
+    _send("stake.transfer_stake", texts, None, False, signing)
 
 
 def _way(origin_netuid: int, destination_netuid: int, amount: str) -> dict[str, str]:
@@ -202,13 +162,13 @@ def _way(origin_netuid: int, destination_netuid: int, amount: str) -> dict[str, 
     }
 
 
-def _send(name: str, texts: dict[str, str], limit: int | None, allow_partial: bool, **signed: Any) -> None:
+def _send(name: str, texts: dict[str, str], limit: int | None, allow_partial: bool, signing: Signing) -> None:
     """The plain call, or the one with a price limit."""
     if limit is None:
-        send_by_text(name, texts, **signed)
+        send_by_text(name, texts, signing)
     else:
         more = {"limit_price": f"{limit}rao", "allow_partial": str(allow_partial).lower()}
-        send_by_text(f"{name}_limit", {**texts, **more}, **signed)
+        send_by_text(f"{name}_limit", {**texts, **more}, signing)
 
 
 def _quote(home: Path, read: str, netuid: int, amount: str, quiet: bool) -> dict[str, Any]:

@@ -19,13 +19,12 @@ from .options import (
     HomeOption,
     HotkeyOption,
     JsonOption,
-    PasswordFileOption,
-    WaitOption,
     WalletOption,
     WalletsOption,
 )
 from .output import CommandError, print_json, reporting
 from .shown_values import open_client
+from .signed import Signing, signed
 from .weight_values import weight_pairs
 
 if TYPE_CHECKING:
@@ -62,72 +61,59 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="weights")
 
 
+@signed
 def set_weights(
     netuid: NetuidOption,
     uids: UidsOption,
     values: ValuesOption,
     mechanism: MechanismOption = 0,
     version_key: VersionOption = 0,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
+    *,
+    signing: Signing,
 ) -> None:
     """Set a validator's weights in a subnet; signed by its hotkey, free of charge."""
-    with reporting(as_json):
+    with reporting(signing.as_json):
         from ...consensus.rules.v1.calls.call import pack_u16
         from ...consensus.rules.v1.calls.table import call_named
         from .sending import send_call
-        from .signer import SignerOptions
 
         chosen, scaled = weight_pairs(uids, values)
-        options = SignerOptions(wallet, hotkey, dev, wallets, password_file)
-        options.check()
+        signing.options.check()
         call = call_named("weights.set_mechanism_weights" if mechanism else "weights.set_weights")
         assert call is not None
         wire = [*_where(netuid, mechanism), pack_u16(chosen), pack_u16(scaled), version_key]
-        with open_client(home) as client:
-            send_call(client, call, wire, options, wait=wait, as_json=as_json)
+        with open_client(signing.home) as client:
+            send_call(client, call, wire, signing.options, wait=signing.wait, as_json=signing.as_json)
 
 
+@signed
 def commit(
     netuid: NetuidOption,
     uids: UidsOption,
     values: ValuesOption,
     mechanism: MechanismOption = 0,
     version_key: VersionOption = 0,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
+    *,
+    signing: Signing,
 ) -> None:
     """Commit to weights by their hash; what it is made of is kept, sealed, in the peer's home."""
-    with reporting(as_json):
+    with reporting(signing.as_json):
         from ...consensus.rules.v1.calls.call import Signer
         from ...consensus.rules.v1.calls.table import call_named
         from ...consensus.rules.v1.weight_commits import commit_hash, mechanism_index
         from ...consensus.types import AccountId
         from ...storage.sealed_weights import CommitTarget, CommittedWeights
         from .sending import VALID_BLOCKS, send_call
-        from .signer import SignerOptions, signing_key
+        from .signer import signing_key
 
         chosen, scaled = weight_pairs(uids, values)
-        options = SignerOptions(wallet, hotkey, dev, wallets, password_file)
-        options.check()
+        signing.options.check()
         call = call_named("weights.commit_mechanism_weights" if mechanism else "weights.commit_weights")
         assert call is not None
-        with open_client(home) as client:
+        with open_client(signing.home) as client:
             context = client.call("tx.context")
-            key = signing_key(options, Signer.HOTKEY, context)
-            target, folder = CommitTarget(AccountId(key.public_key), netuid, mechanism), _folder(home, context)
+            key = signing_key(signing.options, Signer.HOTKEY, context)
+            target, folder = CommitTarget(AccountId(key.public_key), netuid, mechanism), _folder(signing.home, context)
             height, waiting = _waiting(client, target)
             folder.forget_gone(target, [_hash(entry) for entry in waiting], height)
             salt = [int.from_bytes(os.urandom(2), "little") for _ in range(SALT_BYTES // 2)]
@@ -138,7 +124,13 @@ def commit(
             folder.keep(key, target, committed, weights, context["height"] + 2 * VALID_BLOCKS)
             try:
                 send_call(
-                    client, call, [*_where(netuid, mechanism), committed], options, key=key, wait=wait, as_json=as_json
+                    client,
+                    call,
+                    [*_where(netuid, mechanism), committed],
+                    signing.options,
+                    key=key,
+                    wait=signing.wait,
+                    as_json=signing.as_json,
                 )
             except CommandError as error:
                 if error.code not in _UNCERTAIN:
@@ -146,42 +138,36 @@ def commit(
                 raise
 
 
+@signed
 def reveal(
     netuid: NetuidOption,
     mechanism: MechanismOption = 0,
-    wallet: WalletOption = "",
-    hotkey: HotkeyOption = "",
-    dev: DevOption = "",
-    wait: WaitOption = None,
-    wallets: WalletsOption = DEFAULT_WALLETS,
-    password_file: PasswordFileOption = None,
-    home: HomeOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
+    *,
+    signing: Signing,
 ) -> None:
     """Reveal the newest commit whose epoch has come; what was committed before it goes with it."""
-    with reporting(as_json):
+    with reporting(signing.as_json):
         from ...consensus.rules.v1.calls.call import Signer, pack_u16
         from ...consensus.rules.v1.calls.table import call_named
         from ...consensus.types import AccountId
         from ...storage.sealed_weights import CommitTarget
         from .sending import send_call
-        from .signer import SignerOptions, signing_key
+        from .signer import signing_key
 
-        options = SignerOptions(wallet, hotkey, dev, wallets, password_file)
-        options.check()
+        signing.options.check()
         call = call_named("weights.reveal_mechanism_weights" if mechanism else "weights.reveal_weights")
         assert call is not None
-        with open_client(home) as client:
+        with open_client(signing.home) as client:
             context = client.call("tx.context")
-            key = signing_key(options, Signer.HOTKEY, context)
-            target, folder = CommitTarget(AccountId(key.public_key), netuid, mechanism), _folder(home, context)
+            key = signing_key(signing.options, Signer.HOTKEY, context)
+            target, folder = CommitTarget(AccountId(key.public_key), netuid, mechanism), _folder(signing.home, context)
             height, waiting = _waiting(client, target)
             folder.forget_gone(target, [_hash(entry) for entry in waiting], height)
             committed = _revealable(waiting, folder)
             uids, values, salt, version_key = folder.open(key, committed)
             lists = [pack_u16(uids), pack_u16(values), pack_u16(salt)]
             wire = [*_where(netuid, mechanism), *lists, version_key]
-            send_call(client, call, wire, options, key=key, wait=wait, as_json=as_json)
+            send_call(client, call, wire, signing.options, key=key, wait=signing.wait, as_json=signing.as_json)
 
 
 def _revealable(waiting: list[dict[str, Any]], folder: WeightsFolder) -> Hash32:
