@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ...state.state import State
 
 _SYSTEM_PREFIX: Final = b"modlsubtensr"
-BURN_ACCOUNT: Final = AccountId(b"modlburntnsr".ljust(32, b"\0"))
-"""Where the original keeps burned TAO; here it is `chain/burned`."""
-
 SWAP_ERRORS: Final = {
     SwapRefusal.InputTooLarge: ErrorCode.SwapInputTooLarge,
     SwapRefusal.ReservesTooLow: ErrorCode.ReservesTooLow,

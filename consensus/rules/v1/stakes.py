@@ -170,13 +170,6 @@ def grow_stake(state: State, netuid: int, hotkey: bytes, amount: int) -> None:
     state.write("stakes/amount", row, grow(SharePool(Alpha(int(state.read("stakes/amount", row)))), amount).value)
 
 
-def remove_position(state: State, netuid: int, hotkey: bytes, coldkey: bytes) -> None:
-    """Forget a share without looking at its worth, and the pool with its last share (a subnet's dissolution)."""
-    state.key_table(POSITIONS).release(position_key(netuid, hotkey, coldkey))
-    if not state.key_table(POSITIONS).matching(HOLDERS, stake_key(netuid, hotkey)):
-        remove_share_pool(state, netuid, hotkey)
-
-
 def remove_share_pool(state: State, netuid: int, hotkey: bytes) -> None:
     """Forget a hotkey's pool on a subnet, if there is one."""
     if state.key_table(STAKES).find(stake_key(netuid, hotkey)) is not None:

@@ -115,14 +115,6 @@ def read_schedule(state: State, netuid: int) -> SubnetSchedule:
     )
 
 
-def write_schedule(state: State, before: SubnetSchedule, after: SubnetSchedule) -> None:
-    """Store what changed."""
-    for name in ("last_epoch_block", "pending_epoch_at", "blocks_since_last_step", "epoch_index"):
-        value = getattr(after, name)
-        if value != getattr(before, name):
-            state.write(f"subnets/{name}", after.netuid, value)
-
-
 # --- registration price -----------------------------------------------------------------------------------------------
 
 

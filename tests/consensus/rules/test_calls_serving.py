@@ -25,7 +25,6 @@ COMMITMENT = "identity.set_commitment"
 
 N1 = account("neuron-1")
 PEER = b"\x00\x24" + bytes(36)
-HASHED_PEER = b"\x12\x20" + bytes(32)
 CERTIFICATE = b"\x01" + bytes(64)
 LIMIT = 5
 

@@ -1,19 +1,8 @@
 """Root dividends that accrue and wait for a claim, and whose claim comes by itself in a block (DTAO 4.6)."""
 
-from typing import Final
-
 from ....fixed_point import I96F32, Q96
 from ....types import U64_MAX, Hash32
 from .units import U128_MAX, Alpha
-
-DEFAULT_CLAIM_THRESHOLD: Final = Alpha(500_000)
-"""Owed alpha below this is not worth a swap."""
-
-MAX_CLAIM_THRESHOLD: Final = Alpha(10_000_000)
-"""Highest threshold an owner may set."""
-
-DEFAULT_AUTO_CLAIMS: Final = 5
-"""NumRootClaim: coldkeys drawn for a claim in every block."""
 
 
 def claimable_increment(alpha: Alpha, root_stake: int) -> I96F32 | None:

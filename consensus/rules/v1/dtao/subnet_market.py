@@ -2,19 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ....fixed_point import U64F64, UQ64
 from ....types import U64_MAX, Rao
 from .emission import FIRST_EMISSION, block_emission
 from .pool import Pool
 from .units import DYNAMIC, Alpha
-
-DEFAULT_LOCK_INTERVAL: Final = 100_800
-"""NetworkLockReductionInterval: 14 days of 12 s blocks in which a doubled cost falls back."""
-
-MIN_LOCK_COST: Final = Rao(1000 * 10**9)
-"""NetworkMinLockCost of the original."""
 
 
 @dataclass(frozen=True, slots=True)
