@@ -41,14 +41,13 @@ enter_environment("bench_ledger")
 import numpy as np  # noqa: E402
 from lone_authority import BATCH, LoneAuthority, replay, signed_call, with_authority  # noqa: E402
 from yumad.consensus.block import Body  # noqa: E402
-from yumad.consensus.chain_spec import ChainSpec, genesis_hash  # noqa: E402
+from yumad.consensus.chain_spec import ChainSpec  # noqa: E402
 from yumad.consensus.dev_accounts import dev_keypair  # noqa: E402
-from yumad.consensus.rules.interface import BlockContext, BlockOutcome  # noqa: E402
-from yumad.consensus.rules.registry import rules_for  # noqa: E402
+from yumad.consensus.rules.interface import BlockOutcome  # noqa: E402
 from yumad.consensus.rules.v1.calls.call import pack_u16  # noqa: E402
-from yumad.consensus.statement import VoteDomain  # noqa: E402
-from yumad.consensus.transaction import TransactionDomain, fork_digest  # noqa: E402
-from yumad.consensus.types import ZERO_HASH, Era, Hash32, Height, Micros, Slot  # noqa: E402
+from yumad.consensus.transaction import TransactionDomain  # noqa: E402
+from yumad.consensus.types import Micros  # noqa: E402
+from yumad.daemon.simulate.memory_chain import MemoryChain  # noqa: E402
 
 if TYPE_CHECKING:
     from yumad.consensus.state.state import State
@@ -88,41 +87,19 @@ MEASURED_SUBNETS = 10
 """The fullest subnets: their metagraphs are asked for in turn."""
 
 
-class Chain:
-    """A chain in memory: builds blocks, or executes given ones, without votes."""
+class Chain(MemoryChain):
+    """A network in memory: builds blocks, or executes given ones, without votes."""
 
     def __init__(self, spec: ChainSpec) -> None:
-        self.spec, _ = with_authority(spec)
-        self.genesis = genesis_hash(self.spec)
-        self.rules = rules_for(1)
-        self.state: State = self.rules.build_genesis(self.spec)
-        self.authorities = self.rules.genesis_authorities(self.spec, self.genesis)
-        self.domain = TransactionDomain(self.genesis, fork_digest(self.genesis, 1, ZERO_HASH))
-        self.height = 0
-        self.parent = self.genesis
+        super().__init__(with_authority(spec)[0])
         stagger(self.state)
         gc.collect()
         gc.freeze()  # as a peer does when its chain is loaded
 
-    def context(self) -> BlockContext:
-        """Context of the next block."""
-        return BlockContext(
-            spec=self.spec,
-            genesis_hash=self.genesis,
-            domain=self.domain,
-            vote_domain=VoteDomain(self.genesis),
-            height=Height(self.height + 1),
-            era=Era(self.height // self.spec.era_blocks),
-            slot=Slot(self.height + 1),
-            parent_hash=self.parent,
-            proposer_index=0,
-            authorities=self.authorities,
-        )
-
     def build(self, candidates: list[bytes]) -> tuple[Body, BlockOutcome]:
         """Make and keep a block."""
         selection = self.rules.select(self.state, self.context(), candidates)
-        self._advance(selection.outcome, self.state.root())
+        self.advance(selection.outcome, self.state.root())
         return selection.body, selection.outcome
 
     def execute(self, body: Body, *, skip_signatures: bool) -> BlockOutcome:
@@ -132,14 +109,8 @@ class Chain:
         root = self.state.root()
         self.state.changes_since(mark)
         self.state.commit(mark)
-        self._advance(outcome, root)
+        self.advance(outcome, root)
         return outcome
-
-    def _advance(self, outcome: BlockOutcome, root: Hash32) -> None:
-        self.height += 1
-        self.parent = root
-        if outcome.next_authorities is not None:
-            self.authorities = outcome.next_authorities
 
 
 class Traffic:

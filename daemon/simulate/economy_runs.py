@@ -10,11 +10,10 @@ from typing import Any, Final
 import numpy as np
 
 from ...consensus.block import Body
-from ...consensus.chain_spec import ChainSpec, check_chain_spec, genesis_hash
+from ...consensus.chain_spec import ChainSpec, check_chain_spec
 from ...consensus.chain_spec_toml import chain_spec_from_document
 from ...consensus.dev_accounts import dev_authority, dev_keypair
-from ...consensus.rules.interface import BlockContext, BlockOutcome
-from ...consensus.rules.registry import rules_for
+from ...consensus.rules.interface import BlockOutcome
 from ...consensus.rules.v1.calls.table import call_named
 from ...consensus.rules.v1.epoch_record import EpochRecord
 from ...consensus.rules.v1.errors import error_name
@@ -24,11 +23,11 @@ from ...consensus.rules.v1.payout import PaymentKind
 from ...consensus.rules.v1.read import price_in_rao
 from ...consensus.rules.v1.subnets import netuids
 from ...consensus.ss58 import encode_address
-from ...consensus.statement import VoteDomain
-from ...consensus.transaction import TransactionDomain, encode_transaction, fork_digest, sign_transaction
-from ...consensus.types import ZERO_HASH, AccountId, Era, Hash32, Height, InvalidError, MalformedError, Rao, Slot
+from ...consensus.transaction import encode_transaction, sign_transaction
+from ...consensus.types import AccountId, InvalidError, MalformedError, Rao
 from ..arguments import ArgumentError, parse_text
 from .epoch_runs import bond_rows
+from .memory_chain import MemoryChain
 from .results import EpochRow, MarketRow, VariantResult
 from .scenario import EconomyScenario, ScenarioCall, ScenarioError
 
@@ -111,43 +110,20 @@ def _development_names(scenario: EconomyScenario) -> dict[bytes, str]:
     return {dev_keypair(name).public_key: name for name in names}
 
 
-class _Chain:
-    """A lone author's chain."""
-
-    def __init__(self, spec: ChainSpec) -> None:
-        self.spec = spec
-        self.rules = rules_for(spec.rules_version)
-        self.state = self.rules.build_genesis(spec)
-        self.genesis = genesis_hash(spec)
-        self.authorities = self.rules.genesis_authorities(spec, self.genesis)
-        self.domain = TransactionDomain(self.genesis, fork_digest(self.genesis, spec.rules_version, ZERO_HASH))
-        self.height, self.parent = 0, self.genesis
+class _Chain(MemoryChain):
+    """A chain that takes a scenario's calls."""
 
     def block(self, calls: list[ScenarioCall]) -> BlockOutcome:
         """The next block with these calls. Raises ScenarioError for one that may not be included."""
         nonces: dict[bytes, int] = {}
         signed = [self._signed(call, nonces) for call in calls]
-        ctx = BlockContext(
-            spec=self.spec,
-            genesis_hash=self.genesis,
-            domain=self.domain,
-            vote_domain=VoteDomain(self.genesis),
-            height=Height(self.height + 1),
-            era=Era(self.height // self.spec.era_blocks),
-            slot=Slot(self.height + 1),
-            parent_hash=self.parent,
-            proposer_index=0,
-            authorities=self.authorities,
-        )
+        ctx = self.context()
         try:
             outcome = self.rules.apply_block(self.state, ctx, Body(None, (), tuple(signed)), True)
         except InvalidError as error:
             places = ", ".join(f"{call.place} ({call.call})" for call in calls)
             raise ScenarioError(f"block {ctx.height} with {places}: {error.message}", remedy=error.remedy) from None
-        self.height += 1
-        self.parent = Hash32(self.state.root())
-        if outcome.next_authorities is not None:
-            self.authorities = outcome.next_authorities
+        self.advance(outcome, self.state.root())
         return outcome
 
     def _signed(self, wanted: ScenarioCall, nonces: dict[bytes, int]) -> bytes:
