@@ -64,16 +64,9 @@ def check_subnet(run: Rerun) -> dict[str, int]:
         sums["by_uids"] += paid - withheld
         sums["to_coldkeys"] += given
         sums["rounding"] += rounding - withheld
-    others = sum(
-        payment.amount
-        for payment in record.payout.payments
-        if payment.earner not in hotkeys and payment.kind is not PaymentKind.OWNER_CUT
-    )
-    owner = sum(
-        payment.amount
-        for payment in record.payout.payments
-        if payment.earner not in hotkeys and payment.kind is PaymentKind.OWNER_CUT
-    )
+    without_uid = [payment for payment in record.payout.payments if payment.earner not in hotkeys]
+    owner = sum(payment.amount for payment in without_uid if payment.kind is PaymentKind.OWNER_CUT)
+    others = sum(payment.amount for payment in without_uid) - owner
     if sums["by_uids"] + others + owner != summary["paid"]:
         raise OffError(f"subnet {record.netuid}: uids {sums['by_uids']}, others {others}, owner {owner}: not {summary}")
     accounted = summary["paid"] + summary["burned"] + summary["recycled"] + summary["left_over"]

@@ -22,11 +22,11 @@ def failure(chain: DevChain, name: str, call: str, *args: Any, after: Sequence[b
     assert author is not None
     before, nonce = chain.state.begin(), chain.nonce(name)
     chain.rules.apply_block(chain.state, chain.context(), Body(None, (), tuple(after)), False)
-    columns, balances = _columns(chain.state), _balances(chain.state)
+    columns, balances = columns_but_accounts(chain.state), _balances(chain.state)
     chain.state.rollback(before)
     outcome = chain.block(*after, chain.sign(name, call, *args)).transactions[-1]
     if outcome.code:
-        assert _columns(chain.state) == columns
+        assert columns_but_accounts(chain.state) == columns
         for key, change in ((account(name), -outcome.fee), (author, outcome.fee)):
             balances[key] = balances.get(key, 0) + change
         assert _balances(chain.state) == {key: free for key, free in balances.items() if free}
@@ -34,7 +34,7 @@ def failure(chain: DevChain, name: str, call: str, *args: Any, after: Sequence[b
     return error_name(outcome.code)
 
 
-def _columns(state: State) -> dict[str, bytes]:
+def columns_but_accounts(state: State) -> dict[str, bytes]:
     """Roots of all columns but those of the accounts."""
     return {r.spec.name: r.root for r in state.columns() if not r.spec.name.startswith("accounts/")}
 

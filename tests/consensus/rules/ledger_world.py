@@ -13,6 +13,7 @@ from typing import Any
 
 from call_draws import COLDKEYS, HOTKEYS, TAO, CallDraws, reveal_arguments
 from dev_chain import DevChain, account, dev_spec, subnet
+from failed_calls import columns_but_accounts
 from yumad.consensus.block import Body
 from yumad.consensus.chain_spec import ChainSpec, NeuronSpec
 from yumad.consensus.profiles import DEV
@@ -22,9 +23,6 @@ from yumad.consensus.rules.v1.calls.call import Call
 from yumad.consensus.rules.v1.calls.table import call_named
 from yumad.consensus.rules.v1.errors import error_name
 from yumad.consensus.types import Netuid, Rao
-
-_OF_FEES = ("accounts/",)
-"""Columns that a failed call changes: its signer's balance and nonce, and the author's balance."""
 
 
 def world_spec(seed: int = 0) -> ChainSpec:
@@ -123,18 +121,14 @@ class LedgerWorld:
         return outcome
 
     def _columns_without(self) -> dict[str, bytes]:
-        """Roots of all columns as an empty block would leave them."""
+        """Roots of the columns as an empty block would leave them."""
         state, mark = self.chain.state, self.chain.state.begin()
         self.chain.rules.apply_block(state, self.chain.context(), Body(None, (), ()))
-        columns = {record.spec.name: record.root for record in state.columns()}
+        columns = columns_but_accounts(state)
         state.rollback(mark)
         return columns
 
     def _check_no_effect(self, name: str, without: dict[str, bytes]) -> None:
-        after = {record.spec.name: record.root for record in self.chain.state.columns()}
-        changed = [
-            column
-            for column in sorted({*after, *without})
-            if after.get(column) != without.get(column) and not column.startswith(_OF_FEES)
-        ]
+        after = columns_but_accounts(self.chain.state)  # signer and author: the fee and the nonce
+        changed = [column for column in sorted({*after, *without}) if after.get(column) != without.get(column)]
         assert not changed, f"{name} failed and changed {changed}"
