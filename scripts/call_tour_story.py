@@ -14,7 +14,8 @@ from call_tour_peers import Tour
 from yumad.consensus.chain_spec_authorities import possession_digest
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.profiles import TAO
-from yumad.consensus.rules.v1.weight_commits import commit_hash, mechanism_index
+from yumad.consensus.rules.v1.subnets import mechanism_index
+from yumad.consensus.rules.v1.weight_commits import commit_hash
 
 ALICES, BOBS = 2, 3
 """Netuids of the new subnets: the lowest that are free."""

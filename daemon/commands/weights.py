@@ -100,7 +100,8 @@ def commit(
     with reporting(signing.as_json):
         from ...consensus.rules.v1.calls.call import Signer
         from ...consensus.rules.v1.calls.table import call_named
-        from ...consensus.rules.v1.weight_commits import commit_hash, mechanism_index
+        from ...consensus.rules.v1.subnets import mechanism_index
+        from ...consensus.rules.v1.weight_commits import commit_hash
         from ...consensus.types import AccountId
         from ...storage.sealed_weights import CommitTarget, CommittedWeights
         from .sending import VALID_BLOCKS, send_call

@@ -23,6 +23,7 @@ from .stakes import ROOT
 from .subnet_epoch import stake_vectors
 from .subnets import (
     global_parameter,
+    mechanism_index,
     mechanism_split,
     netuids,
     neuron_count,
@@ -32,7 +33,7 @@ from .subnets import (
     read_schedule,
 )
 from .symbols import symbol_of
-from .weight_commits import current_epoch, is_revealable, mechanism_index, read_commits
+from .weight_commits import current_epoch, is_revealable, read_commits
 from .weights import read_row
 
 if TYPE_CHECKING:

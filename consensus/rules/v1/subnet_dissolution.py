@@ -22,9 +22,9 @@ from .root_stake import forget_root_dividends
 from .schema import MAX_MECHANISMS, NEURON_STRIDE, NEURONS, SUBNETS
 from .schema_tables import HOTKEY_SUBNETS, OF_NETUID, OWNER_LIMITS, POSITIONS, STAKES, SUBNET_SWAPS
 from .stakes import share, share_pool
-from .subnets import close_mechanisms, global_parameter, netuids, parameter
+from .subnets import close_mechanisms, global_parameter, mechanism_index, netuids, parameter
 from .timelocked import remove_timelocked
-from .weight_commits import mechanism_index, remove_commits
+from .weight_commits import remove_commits
 
 if TYPE_CHECKING:
     from ...state.state import State

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ...fixed_point import U64F64
-from ...types import AccountId, Rao
+from ...types import U16_MAX, AccountId, Rao
 from .dtao.registration_price import decayed_price, raised_price
 from .hyperparameters import SUBNET
 from .schedule import SubnetSchedule
@@ -17,6 +17,10 @@ from .schema import MAX_MECHANISMS, NEURON_STRIDE, NEURONS, SUBNETS, mechanism_c
 if TYPE_CHECKING:
     from ...chain_spec_parameters import SubnetHyperparameters
     from ...state.state import State
+
+
+MECHANISM_STRIDE: Final = 4096
+"""`index = mechanism * 4096 + netuid`: what a commit's hash is made over (YUMA section 2)."""
 
 
 def subnet_exists(state: State, netuid: int) -> bool:
@@ -98,6 +102,11 @@ def mechanism_split(state: State, netuid: int) -> tuple[int, ...] | None:
     """Parts of 65535 by mechanism, None for an even split."""
     length = int(state.read("subnets/mechanism_split_length", netuid))
     return tuple(state.read("subnets/mechanism_split", netuid)[:length].tolist()) if length else None
+
+
+def mechanism_index(netuid: int, mechanism: int) -> int:
+    """Storage index of a mechanism, a u16 that saturates: a mechanism that nobody has must not raise here."""
+    return min(mechanism * MECHANISM_STRIDE + netuid, U16_MAX)
 
 
 # --- schedule ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from .errors import CallError, ErrorCode
 from .events import EventKind, event
 from .schedule import epoch_index_lookahead
 from .schema_tables import TIMELOCKED
-from .subnets import netuids, parameter, read_schedule
+from .subnets import mechanism_index, netuids, parameter, read_schedule
 from .weights import check_revealed_weights, store_weights
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def reveal_timelocked(state: State, height: int, deferred: Collection[int]) -> l
         epoch = epoch_index_lookahead(read_schedule(state, netuid), height)
         period = parameter(state, netuid, "reveal_period_epochs")
         for mechanism in range(parameter(state, netuid, "mechanism_count")):
-            index = mechanism * 4096 + netuid
+            index = mechanism_index(netuid, mechanism)
             _delete_before(state, index, max(epoch - period, 0))
             if epoch >= period:
                 events += _open_bucket(state, netuid, mechanism, epoch - period, height)
@@ -119,7 +119,7 @@ def _delete_before(state: State, index: int, epoch: int) -> None:
 def _open_bucket(state: State, netuid: int, mechanism: int, epoch: int, height: int) -> list[Event]:
     """Entries of a bucket in FIFO order. Each is applied or discarded; without a pulse it stays."""
     events: list[Event] = []
-    for key in state.blobs(TIMELOCKED).keys_from(_bucket(mechanism * 4096 + netuid, epoch), _KEY_BYTES):
+    for key in state.blobs(TIMELOCKED).keys_from(_bucket(mechanism_index(netuid, mechanism), epoch), _KEY_BYTES):
         commit = _read(state, key)
         plaintext = decrypted(commit)
         if plaintext is None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...types import U16_MAX, AccountId, Hash32
+from ...types import AccountId, Hash32
 from .errors import CallError, ErrorCode
 from .neurons import hotkeys_of
 from .records import RecordTag, delete_record, get_record, put_record, record_accounts
 from .schedule import epoch_index_lookahead
-from .subnets import neuron_count, parameter, read_schedule, subnet_exists
+from .subnets import mechanism_index, neuron_count, parameter, read_schedule, subnet_exists
 from .timelocked import timelocked_commits
 from .yuma.commits import commit_blocks
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 MAX_UNREVEALED: Final = 10
 """Commits of one hotkey that may wait in one mechanism."""
-
-MECHANISM_STRIDE: Final = 4096
-"""`index = mechanism * 4096 + netuid`: what the hash is made over (YUMA section 2)."""
 
 _ENTRY_BYTES: Final = 48
 
@@ -37,11 +34,6 @@ class Commit(NamedTuple):
     epoch: int
     """Epoch index with look-ahead when it was made."""
     block: int
-
-
-def mechanism_index(netuid: int, mechanism: int) -> int:
-    """Storage index of a mechanism, a u16 that saturates: a mechanism that nobody has must not raise here."""
-    return min(mechanism * MECHANISM_STRIDE + netuid, U16_MAX)
 
 
 def current_epoch(state: State, netuid: int, height: int) -> int:

@@ -20,10 +20,10 @@ from yumad.consensus.rules.v1.hyperparameters import GLOBAL, SUBNET
 from yumad.consensus.rules.v1.markets import spot
 from yumad.consensus.rules.v1.owner_limits import OWNER_RIGHTS
 from yumad.consensus.rules.v1.stakes import owned_hotkeys, positions_of_coldkey
-from yumad.consensus.rules.v1.subnets import netuids, neuron_count, owner, subnet_exists
+from yumad.consensus.rules.v1.subnets import mechanism_index, netuids, neuron_count, owner, subnet_exists
 from yumad.consensus.rules.v1.symbols import SYMBOLS
 from yumad.consensus.rules.v1.takes import delegate_take
-from yumad.consensus.rules.v1.weight_commits import commit_hash, mechanism_index
+from yumad.consensus.rules.v1.weight_commits import commit_hash
 from yumad.consensus.types import AccountId
 
 COLDKEYS = ("alice", "bob", "carol", "dave")

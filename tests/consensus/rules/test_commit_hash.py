@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from yumad.consensus.rules.v1.weight_commits import commit_hash, mechanism_index
+from yumad.consensus.rules.v1.subnets import mechanism_index
+from yumad.consensus.rules.v1.weight_commits import commit_hash
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,8 @@ from yumad.consensus.rules.v1.schema_tables import (
 )
 from yumad.consensus.rules.v1.stakes import ROOT, position, stake_key
 from yumad.consensus.rules.v1.subnet_dissolution import INHERITED, prune_victim
-from yumad.consensus.rules.v1.subnets import global_parameter, netuids, parameter, subnet_exists
+from yumad.consensus.rules.v1.subnets import global_parameter, mechanism_index, netuids, parameter, subnet_exists
 from yumad.consensus.rules.v1.timelocked import TimelockedCommit, append_timelocked, timelocked_commits
-from yumad.consensus.rules.v1.weight_commits import mechanism_index
 from yumad.consensus.types import Netuid, Rao
 
 ALICE, BOB, CAROL = account("alice"), account("bob"), account("carol")

@@ -15,6 +15,7 @@ from free_calls import refusal
 from yumad.consensus.domains import Domain, digest
 from yumad.consensus.profiles import DEV, TAO
 from yumad.consensus.rules.v1 import timelocked
+from yumad.consensus.rules.v1.subnets import mechanism_index
 from yumad.consensus.rules.v1.timelocked import (
     MAX_IN_BUCKET,
     RevealedWeights,
@@ -24,7 +25,7 @@ from yumad.consensus.rules.v1.timelocked import (
     reveal_timelocked,
     timelocked_commits,
 )
-from yumad.consensus.rules.v1.weight_commits import commit_blocks_of, mechanism_index
+from yumad.consensus.rules.v1.weight_commits import commit_blocks_of
 from yumad.consensus.rules.v1.weights import read_row
 from yumad.consensus.types import U64_MAX, AccountId, MalformedError
 

@@ -20,6 +20,7 @@ from ..subnet_dissolution import dissolve_subnet
 from ..subnets import (
     close_mechanisms,
     global_parameter,
+    mechanism_index,
     neuron_count,
     open_mechanisms,
     owner_hotkey,
@@ -29,7 +30,7 @@ from ..subnets import (
 from ..timelocked import remove_timelocked
 from ..trading import least_nomination, sweep_small_nominations
 from ..trimming import trim_neurons
-from ..weight_commits import mechanism_index, remove_commits
+from ..weight_commits import remove_commits
 
 if TYPE_CHECKING:
     from ....state.state import State

@@ -9,9 +9,9 @@ from ....types import AccountId
 from ...interface import BlockContext, Event
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
-from ..subnets import global_parameter
+from ..subnets import global_parameter, mechanism_index
 from ..timelocked import MAX_CIPHERTEXT, TimelockedCommit, append_timelocked, check_bucket
-from ..weight_commits import current_epoch, mechanism_index
+from ..weight_commits import current_epoch
 from ..weights import check_min_stake
 from .call import Argument, ArgumentKind, Arguments, Call, Signer
 from .weight_commits import COMMIT_WEIGHT, check_committable, check_committer

@@ -14,13 +14,12 @@ from ...interface import BlockContext, Event
 from ..errors import CallError, ErrorCode
 from ..events import EventKind, event
 from ..neurons import uid_of
-from ..subnets import parameter, subnet_exists
+from ..subnets import mechanism_index, parameter, subnet_exists
 from ..weight_commits import (
     append_commit,
     check_queue,
     check_reveal,
     commit_hash,
-    mechanism_index,
     take_commit,
 )
 from ..weights import check_min_stake, check_rate, check_revealed_weights, store_weights, updated_too_recently
