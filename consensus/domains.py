@@ -35,6 +35,10 @@ class Domain(Enum):
     PEER_RECORD = b"yumad/peer"
     RECEIPT = b"yumad/receipt"
     ENVELOPE = b"yumad/envelope"
+    REPLY = b"yumad/reply"
+    TRAILER = b"yumad/trailer"
+    SERVICE_RECORD = b"yumad/service"
+    PEER_CERTIFICATE = b"yumad/peercert"
 
 
 def digest(domain: Domain, *parts: bytes) -> Hash32:
