@@ -17,6 +17,7 @@ from .commands.output import Exit, report_error
 FAMILIES: Final = (
     "peer",
     "swarm",
+    "plugin",
     "wallet",
     "chain",
     "subnet",

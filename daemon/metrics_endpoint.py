@@ -1,8 +1,10 @@
-"""The HTTP endpoint that Prometheus scrapes: one path, loopback unless told otherwise, nothing but GET (DESIGN 8)."""
+"""The HTTP endpoint that Prometheus scrapes, with the health pages: loopback unless told otherwise, nothing but GET
+(DESIGN 8, AXON R25)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +20,20 @@ REQUEST_TIMEOUT: Final = 5.0
 MAX_SCRAPERS: Final = 16
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer."""
+
+    status: str
+    """Number and name, such as "200 OK"."""
+    content_type: str
+    body: bytes
+
+
+Pages = Mapping[str, Callable[[], Page]]
+"""Further pages by path."""
 
 
 class MetricsError(YumadError):
@@ -38,10 +54,14 @@ def parse_address(text: str) -> tuple[str, int]:
 async def serve_exposition(
     address: str,
     exposition: Callable[[], bytes],
+    pages: Pages | None = None,
     *,
     task_status: TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve GET /metrics until cancelled; starts with the port in use. Raises MetricsError when it cannot listen."""
+    """Serve GET /metrics and `pages` until cancelled; starts with the port in use.
+
+    Raises MetricsError when it cannot listen.
+    """
     host, port = parse_address(address)
     try:
         listeners = await trio.open_tcp_listeners(port, host=host)
@@ -52,12 +72,14 @@ async def serve_exposition(
         ) from error
     limit = trio.CapacityLimiter(MAX_SCRAPERS)
     async with trio.open_nursery() as nursery:
-        handler = partial(_scrape, exposition, limit)
+        handler = partial(_scrape, exposition, pages or {}, limit)
         await nursery.start(partial(trio.serve_listeners, handler, listeners, handler_nursery=nursery))
         task_status.started(listeners[0].socket.getsockname()[1])
 
 
-async def _scrape(exposition: Callable[[], bytes], limit: trio.CapacityLimiter, stream: trio.SocketStream) -> None:
+async def _scrape(
+    exposition: Callable[[], bytes], pages: Pages, limit: trio.CapacityLimiter, stream: trio.SocketStream
+) -> None:
     """Answer one request; a client that is slow or writes nonsense is hung up on."""
     with trio.move_on_after(REQUEST_TIMEOUT):
         async with stream:
@@ -66,7 +88,7 @@ async def _scrape(exposition: Callable[[], bytes], limit: trio.CapacityLimiter, 
             except trio.WouldBlock:
                 return
             try:
-                await stream.send_all(_response(await _request_line(stream), exposition))
+                await stream.send_all(_response(await _request_line(stream), exposition, pages))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass
             finally:
@@ -83,19 +105,27 @@ async def _request_line(stream: trio.SocketStream) -> bytes:
     return bytes(head.partition(b"\n")[0])
 
 
-def _response(request_line: bytes, exposition: Callable[[], bytes]) -> bytes:
+def _response(request_line: bytes, exposition: Callable[[], bytes], pages: Pages) -> bytes:
     words = request_line.split()
-    if len(words) != 3 or words[0] not in (b"GET", b"HEAD"):
-        status, body = "405 Method Not Allowed", b"GET /metrics\n"
-    elif words[1].partition(b"?")[0] not in (b"/metrics", b"/"):
-        status, body = "404 Not Found", b"GET /metrics\n"
-    else:
-        status, body = "200 OK", exposition()
+    page = _page(words, exposition, pages)
     lines = (
-        f"HTTP/1.1 {status}",
-        f"Content-Type: {CONTENT_TYPE}",
-        f"Content-Length: {len(body)}",
+        f"HTTP/1.1 {page.status}",
+        f"Content-Type: {page.content_type}",
+        f"Content-Length: {len(page.body)}",
         "Connection: close",
         "\r\n",
     )
-    return "\r\n".join(lines).encode() + (b"" if words[:1] == [b"HEAD"] else body)
+    return "\r\n".join(lines).encode() + (b"" if words[:1] == [b"HEAD"] else page.body)
+
+
+def _page(words: list[bytes], exposition: Callable[[], bytes], pages: Pages) -> Page:
+    if len(words) != 3 or words[0] not in (b"GET", b"HEAD"):
+        return Page("405 Method Not Allowed", CONTENT_TYPE, b"GET /metrics\n")
+    path = words[1].partition(b"?")[0].decode("ascii", "replace")
+    if path in ("/metrics", "/"):
+        return Page("200 OK", CONTENT_TYPE, exposition())
+    make = pages.get(path)
+    if make is not None:
+        return make()
+    known = "".join(f"GET {name}\n" for name in ("/metrics", *pages))
+    return Page("404 Not Found", CONTENT_TYPE, known.encode())

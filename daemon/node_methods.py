@@ -7,7 +7,7 @@ them all with positional parameters.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from ..consensus.rules.v1.balances import current_height, free_balance
@@ -32,10 +32,10 @@ MOST_POOL_ENTRIES: Final = 8192
 _ID: Final = Argument("id", ArgumentKind.HASH, "transaction id")
 
 
-def node_registry(peer: PeerView) -> Registry:
-    """Everything that can be asked of `peer`."""
+def node_registry(peer: PeerView, more: Sequence[Method] = ()) -> Registry:
+    """Everything that can be asked of `peer`, with what the parts beside it add."""
     methods = _NodeMethods(peer)
-    registry = Registry([*methods.node(), *methods.reads(), *methods.descriptions()])
+    registry = Registry([*methods.node(), *methods.reads(), *more, *methods.descriptions()])
     methods.registry = registry
     return registry
 

@@ -20,7 +20,6 @@ from typing import Final
 import trio
 
 from .. import __version__
-from ..consensus.dev_accounts import dev_keypair
 from ..consensus.signature import KeyPair
 from ..consensus.types import Slot, YumadError
 from ..protocols.bootstrap import Anchor, Bootstrap, parse_bootstrap
@@ -32,8 +31,10 @@ from ..protocols.transport import TransportError
 from ..storage.authority_key import Authority, list_authorities, open_authority
 from ..storage.home import Home
 from ..storage.index import IndexStore
-from ..storage.keystore import Keystore
 from ..storage.peers import PeerStore
+from .axon.backend import ServiceBackend
+from .axon.service import AxonService, AxonSurroundings
+from .axon.weight_methods import weight_methods
 from .chain_home import OpenedChain, finalised_ref, genesis_hash_of_folder, open_chain, the_chain_of
 from .clock import SystemClock
 from .config import Config
@@ -43,12 +44,16 @@ from .execution import ThreadRunner
 from .first_cause import first_cause
 from .head_feed import HeadFeed
 from .heartbeat import Heartbeat
+from .hotkeys import open_hotkey
 from .logging import get_logger
 from .metrics import serve_metrics
 from .node import Peer, PeerSettings, Surroundings
 from .node_methods import node_registry
 from .own_transactions import OwnTransactions
 from .peer_answers import PeerAnswers
+from .plugin_methods import plugin_methods
+from .plugins.host import PluginHost
+from .plugins.socket import plugin_socket_path
 from .watch import watch_peer
 
 DRAIN_SECONDS: Final = 5.0
@@ -154,16 +159,22 @@ async def _run(
     log = get_logger("daemon")
     feed = HeadFeed()
     answers = PeerAnswers(peer)
+    axon = AxonService(peer, answers, AxonSurroundings(home, clock, rng, ThreadRunner()))
+    stack.callback(axon.close)
+    socket_path = choose_socket_path(home.path)
+    plugins = PluginHost(home.plugins, plugin_socket_path(socket_path), ServiceBackend(axon))
     control = ControlServer(
-        choose_socket_path(home.path),
-        node_registry(answers),
+        socket_path,
+        node_registry(answers, [*weight_methods(axon.keeping.scheduler), *plugin_methods(plugins)]),
         feed,
         {"program": __version__, "network": opened.spec.name, "genesis_hash": opened.genesis_hash.hex()},
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_signal, nursery.cancel_scope)
-        await nursery.start(control.run)
         await nursery.start(peer.run)
+        await nursery.start(axon.run)
+        await nursery.start(plugins.run)
+        await nursery.start(control.run)
         watch_peer(peer, feed, log)
         if config.metrics:
             await nursery.start(serve_metrics, config.metrics, peer)
@@ -235,13 +246,4 @@ def _bootstraps(config: Config, opened: OpenedChain) -> tuple[Bootstrap, ...]:
 
 
 def _hotkey(config: Config) -> KeyPair | None:
-    if not config.hotkey:
-        return None
-    if config.hotkey.startswith("dev:"):
-        return dev_keypair(config.hotkey.removeprefix("dev:"))
-    wallet, slash, name = config.hotkey.partition("/")
-    if not slash:
-        raise StartError(f"hotkey {config.hotkey!r} is not a key", remedy="write dev:NAME or WALLET/HOTKEY")
-    from pathlib import Path
-
-    return Keystore(Path(config.wallets).expanduser()).unlock_hotkey(wallet, name, os.environ.get("YUMAD_PASSWORD"))
+    return open_hotkey(config.hotkey, config.wallets) if config.hotkey else None

@@ -1,8 +1,8 @@
 """Protocol ids and gossip topics of one network (CHAIN 2.1, 7).
 
 `net` names the chain and is in every name but the chain spec's, which a joiner asks for before it knows the full
-genesis hash. The fork digest names chain, rules and restart domain; it is only in topics and in the vote exchange, so
-that a peer that missed a change of rules can still sync.
+genesis hash. The fork digest names chain, rules and restart domain; it is only in the topics of consensus and in the
+vote exchange, so that a peer that missed a change of rules can still sync.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class NetworkNames:
     def votes(self, fork_digest: bytes) -> str:
         """Protocol id of the vote exchange under a fork digest."""
         return f"/yumad/{self.net}/{fork_digest.hex()}/votes/1"
+
+    def lasting_topic(self, name: str) -> str:
+        """A gossip topic that outlives changes of the rules: what it carries says nothing about blocks."""
+        return f"/yumad/{self.net}/{name}/1"
 
     def topics(self, fork_digest: bytes) -> Topics:
         """Gossip topics under a fork digest."""

@@ -24,7 +24,13 @@ from .database import StorageError, storage_error
 from .key_file import RandomBytes
 from .secret_file import MAX_SECRET_BYTES, read_secret, write_secret
 
-FORMAT: Final = "yumad-weights/1"
+FORMAT: Final = "yumad-weights/2"
+
+_OLDER: Final = "yumad-weights/1"
+"""The same without the hotkeys that the uids had."""
+
+BOUND_BYTES: Final = 16
+"""Of each target's hotkey that are kept: nobody can make another key with the same 128 bits, and a file stays small."""
 
 _KEY_PURPOSE: Final = b"yumad/sealed"
 """Keeps this use of a seed apart from every other, libsodium's signing keys included."""
@@ -45,6 +51,8 @@ class CommittedWeights(NamedTuple):
     values: tuple[int, ...]
     salt: tuple[int, ...]
     version_key: int
+    bound: tuple[bytes, ...] = ()
+    """The first BOUND_BYTES of the hotkey behind each uid when the weights were chosen; empty when nobody looked."""
 
 
 class CommitTarget(NamedTuple):
@@ -71,7 +79,8 @@ class WeightsFolder:
         means nothing.
         """
         nonce = self._random_bytes(crypto_secretbox_NONCEBYTES)
-        plain = cbor.encode([list(weights.uids), list(weights.values), list(weights.salt), weights.version_key])
+        lists = (list(weights.uids), list(weights.values), list(weights.salt))
+        plain = cbor.encode((*lists, weights.version_key, b"".join(weights.bound)))
         fields = {
             "format": FORMAT,
             "hotkey": encode_address(target.hotkey),
@@ -100,7 +109,7 @@ class WeightsFolder:
         content = read_secret(path, what="file of committed weights", remedy=_REMEDY)
         try:
             fields = json.loads(content)
-            if fields["format"] != FORMAT:
+            if fields["format"] not in (FORMAT, _OLDER):
                 raise ValueError(f"format {fields['format']!r}, expected {FORMAT!r}")
             owner: AccountId = decode_address(fields["hotkey"])
             nonce, box = bytes.fromhex(fields["nonce"]), bytes.fromhex(fields["box"])
@@ -114,10 +123,12 @@ class WeightsFolder:
             )
         try:
             plain = crypto_secretbox_open(box, nonce, _key_of(hotkey))
-            uids, values, salt, version_key = cbor.decode(plain, max_bytes=MAX_SECRET_BYTES)
+            uids, values, salt, version_key, *more = cbor.decode(plain, max_bytes=MAX_SECRET_BYTES)
         except (CryptoError, YumadError) as error:
             raise SealedWeightsError(f"{path} is damaged: its box does not open", remedy=_REMEDY) from error
-        return CommittedWeights(tuple(uids), tuple(values), tuple(salt), version_key)
+        packed = more[0] if more else b""
+        bound = tuple(packed[at : at + BOUND_BYTES] for at in range(0, len(packed), BOUND_BYTES))
+        return CommittedWeights(tuple(uids), tuple(values), tuple(salt), version_key, bound)
 
     def forget(self, committed: Hash32) -> None:
         """Delete the weights behind a commit, if they are here. Raises StorageError when the disk refuses."""

@@ -21,23 +21,41 @@ def register(app: typer.Typer) -> None:
 
 
 def simulate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Scenario, .toml or .json; see docs/simulate.md.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Scenario (.toml, .json) or plugin (.py); see docs/simulate.md.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for CSV files and PNG plots; made if need be.")
     ] = None,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw the plots.")] = True,
+    miners: Annotated[int | None, typer.Option(help="Plugin: neurons that serve, bad ones included (16).")] = None,
+    validators: Annotated[int | None, typer.Option(help="Plugin: validators (4).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Plugin: Yuma epochs (20).")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Plugin: rounds of each validator in an epoch (1).")] = None,
+    tempo: Annotated[int | None, typer.Option(help="Plugin: blocks between epochs (10).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Plugin: of all that is random (0).")] = None,
+    adversary: Annotated[str, typer.Option(help="Plugin: such as copy=2,late=2,garbage=2,flood=1.")] = "",
+    variant: Annotated[str, typer.Option(help="Plugin: miners of its own variants, such as lazy=3.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Run a scenario through the chain's own rules: Yuma variants side by side, or a whole economy."""
+    """Run a scenario through the chain's own rules (Yuma variants, or an economy), or a plugin's miners and validators
+    against each other."""
+    numbers = {
+        "miners": miners, "validators": validators, "epochs": epochs, "rounds": rounds, "tempo": tempo, "seed": seed,
+    }  # fmt: skip
     with reporting(as_json):
-        from ..simulate.economy_runs import run_economy
-        from ..simulate.epoch_runs import run_epochs
         from ..simulate.results import write_csv
-        from ..simulate.scenario import EpochScenario
-        from ..simulate.scenario_file import read_scenario
 
-        scenario = read_scenario(file)
-        results = run_epochs(scenario) if isinstance(scenario, EpochScenario) else run_economy(scenario)
+        if file.suffix == ".py":
+            from .simulate_plugin import simulate_plugin
+
+            name, results = simulate_plugin(file, numbers, adversary, variant, as_json)
+        else:
+            given = [f"--{option}" for option, number in numbers.items() if number is not None]
+            if given or adversary or variant:
+                given += ["--adversary"] * bool(adversary) + ["--variant"] * bool(variant)
+                raise usage_error(f"{', '.join(given)}: {file} is no plugin", remedy="write it into the scenario")
+            name, results = _scenario_results(file)
         files: list[Path] = []
         if out is not None:
             try:
@@ -49,14 +67,28 @@ def simulate(
                     files += write_plots(results, out)
             except OSError as error:
                 raise usage_error(f"{out}: {error.strerror}", remedy="give a folder that can be written") from None
+        if file.suffix == ".py":
+            for path in () if as_json else files:
+                print(f"wrote {path}")
+            return
         if as_json:
             variants = [_document(result) for result in results]
-            print_json({"name": scenario.name, "variants": variants, "files": [str(path) for path in files]})
+            print_json({"name": name, "variants": variants, "files": [str(path) for path in files]})
             return
         for result in results:
-            _print(scenario.name, result)
+            _print(name, result)
         for path in files:
             print(f"wrote {path}")
+
+
+def _scenario_results(file: Path) -> tuple[str, list[VariantResult]]:
+    from ..simulate.economy_runs import run_economy
+    from ..simulate.epoch_runs import run_epochs
+    from ..simulate.scenario import EpochScenario
+    from ..simulate.scenario_file import read_scenario
+
+    scenario = read_scenario(file)
+    return scenario.name, run_epochs(scenario) if isinstance(scenario, EpochScenario) else run_economy(scenario)
 
 
 def _document(result: VariantResult) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from .options import (
 from .output import CommandError, print_json, reporting
 from .shown_values import open_client
 from .signed import Signing, signed
+from .weight_binding import bound_to, check_owners, hotkeys_behind
+from .weight_status import print_scheduler, scheduler_of
 from .weight_values import weight_pairs
 
 if TYPE_CHECKING:
@@ -120,7 +122,8 @@ def commit(
             salt = [int.from_bytes(os.urandom(2), "little") for _ in range(SALT_BYTES // 2)]
             index = mechanism_index(netuid, mechanism)
             committed = commit_hash(target.hotkey, index, chosen, scaled, salt, version_key)
-            weights = CommittedWeights(tuple(chosen), tuple(scaled), tuple(salt), version_key)
+            bound = bound_to(chosen, hotkeys_behind(client, netuid))
+            weights = CommittedWeights(tuple(chosen), tuple(scaled), tuple(salt), version_key, bound)
             # Sealed before it is sent, and for longer than the transaction is valid, which is signed a moment later.
             folder.keep(key, target, committed, weights, context["height"] + 2 * VALID_BLOCKS)
             try:
@@ -165,9 +168,10 @@ def reveal(
             height, waiting = _waiting(client, target)
             folder.forget_gone(target, [_hash(entry) for entry in waiting], height)
             committed = _revealable(waiting, folder)
-            uids, values, salt, version_key = folder.open(key, committed)
-            lists = [pack_u16(uids), pack_u16(values), pack_u16(salt)]
-            wire = [*_where(netuid, mechanism), *lists, version_key]
+            weights = folder.open(key, committed)
+            check_owners(client, netuid, weights)
+            lists = [pack_u16(numbers) for numbers in (weights.uids, weights.values, weights.salt)]
+            wire = [*_where(netuid, mechanism), *lists, weights.version_key]
             send_call(client, call, wire, signing.options, key=key, wait=signing.wait, as_json=signing.as_json)
 
 
@@ -203,7 +207,7 @@ def status(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """A hotkey's commits that wait, the epoch of each, and whether its weights are kept here."""
+    """A hotkey's commits that wait, and what the peer does about its weights: when, and why not now."""
     with reporting(as_json):
         from ...storage.sealed_weights import CommitTarget
         from .signer import SignerOptions, signing_hotkey
@@ -211,13 +215,17 @@ def status(
         account = signing_hotkey(SignerOptions(wallet, hotkey, dev, wallets))
         with open_client(home) as client:
             folder = _folder(home, client.call("tx.context"))
-            height, waiting = _waiting(client, CommitTarget(account, netuid, mechanism))
+            target = CommitTarget(account, netuid, mechanism)
+            height, waiting = _waiting(client, target)
+            scheduler = scheduler_of(client, target)
         rows = [{**entry, "here": folder.holds(_hash(entry))} for entry in waiting]
         if as_json:
-            print_json({"height": height, "netuid": netuid, "mechanism": mechanism, "commits": rows})
+            where = {"height": height, "netuid": netuid, "mechanism": mechanism}
+            print_json({**where, "commits": rows, "scheduler": scheduler})
             return
         if not rows:
             print(f"no commit waits in subnet {netuid}, mechanism {mechanism}, at block {height}")
+            print_scheduler(scheduler)
             return
         print_grid(
             f"commits in subnet {netuid}, mechanism {mechanism}, epoch {rows[0]['epoch']} at block {height}",
@@ -228,6 +236,7 @@ def status(
                 for row in rows
             ],
         )  # fmt: skip
+        print_scheduler(scheduler)
 
 
 def show(

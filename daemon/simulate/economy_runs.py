@@ -54,20 +54,36 @@ def run_economy(scenario: EconomyScenario) -> list[VariantResult]:
 
 
 def _run_variant(scenario: EconomyScenario, name: str, table: Mapping[str, Any]) -> VariantResult:
-    chain, known = _Chain(_spec(scenario, table)), _development_names(scenario)
-    result = VariantResult(name)
+    run = EconomyRun(scenario, name, table)
     calls_at: dict[int, list[ScenarioCall]] = {}
     for call in scenario.calls:
         calls_at.setdefault(call.block, []).append(call)
     for height in range(1, scenario.blocks + 1):
-        calls = calls_at.get(height, [])
-        outcome = chain.block(calls)
+        run.block(calls_at.get(height, []))
+    return run.result
+
+
+class EconomyRun:
+    """One variant, block by block: for callers that decide on a block's calls by what came before."""
+
+    def __init__(self, scenario: EconomyScenario, name: str, table: Mapping[str, Any]) -> None:
+        """Raises ScenarioError."""
+        self.result = VariantResult(name)
+        self._chain, self._known = _Chain(_spec(scenario, table)), _development_names(scenario)
+
+    @property
+    def height(self) -> int:
+        """Of the newest block."""
+        return self._chain.height
+
+    def block(self, calls: list[ScenarioCall]) -> None:
+        """The next block with these calls. Raises ScenarioError."""
+        height, outcome = self.height + 1, self._chain.block(calls)
         for call, done in zip(calls, outcome.transactions, strict=True):
-            result.calls.append(
+            self.result.calls.append(
                 {"block": height, "signer": call.signer, "call": call.call, "result": error_name(done.code)}
             )
-        _note(result, chain, height, outcome, known)
-    return result
+        _note(self.result, self._chain, height, outcome, self._known)
 
 
 def _spec(scenario: EconomyScenario, table: Mapping[str, Any]) -> ChainSpec:

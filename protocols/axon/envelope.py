@@ -177,6 +177,14 @@ def envelope_network(data: bytes) -> bytes:
     return data[1:5]
 
 
+def envelope_outline(data: bytes) -> tuple[bytes, int] | None:
+    """Request id and body length that an envelope claims, for calls that are refused unread; None when too short."""
+    if len(data) < _ENVELOPE.size:
+        return None
+    fields = _ENVELOPE.unpack_from(data)
+    return fields[7], fields[10]
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The head of an answer. `request` is not sent: it is the digest of the envelope, known to both sides."""
@@ -204,7 +212,7 @@ class Reply:
 
     def unsigned_bytes(self) -> bytes:
         """Everything that travels but the signature."""
-        text = self.text.encode("utf-8", "replace")[:MAX_TEXT]
+        text = _text_bytes(self.text)
         return (
             _REPLY.pack(
                 VERSION,
@@ -282,7 +290,7 @@ class Trailer:
 
     def unsigned_bytes(self) -> bytes:
         """Everything that travels but the signature."""
-        text = self.text.encode("utf-8", "replace")[:MAX_TEXT]
+        text = _text_bytes(self.text)
         return (
             _TRAILER.pack(
                 VERSION,
@@ -304,6 +312,22 @@ class Trailer:
 def trailer_digest(genesis_hash: Hash32, request: Hash32, from_caller: bool, unsigned: bytes) -> Hash32:
     """What the sender of a stream signs: bound to request and direction."""
     return digest(Domain.TRAILER, genesis_hash, request, b"\x01" if from_caller else b"\x00", unsigned)
+
+
+def sign_trailer(trailer: Trailer, genesis_hash: Hash32, request: Hash32, from_caller: bool, key: KeyPair) -> Trailer:
+    """`trailer` with the signature of the side that sent the stream."""
+    return replace(
+        trailer, signature=key.sign(trailer_digest(genesis_hash, request, from_caller, trailer.unsigned_bytes()))
+    )
+
+
+def verify_trailer(
+    trailer: Trailer, genesis_hash: Hash32, request: Hash32, from_caller: bool, signer: AccountId
+) -> bool:
+    """Whether `signer` signed this end of the stream of this request and direction."""
+    return verify(
+        signer, trailer_digest(genesis_hash, request, from_caller, trailer.unsigned_bytes()), trailer.signature
+    )
 
 
 def decode_trailer(data: bytes) -> Trailer:
@@ -335,6 +359,12 @@ def _travelling(number: int) -> Status:
     if not status.travels:
         raise MalformedError(f"status {number} never travels")
     return status
+
+
+def _text_bytes(text: str) -> bytes:
+    """At most MAX_TEXT bytes, cut where a character ends."""
+    data = text.encode("utf-8", "replace")
+    return data if len(data) <= MAX_TEXT else data[:MAX_TEXT].decode("utf-8", "ignore").encode("utf-8")
 
 
 def _text(data: bytes) -> str:

@@ -74,6 +74,40 @@ class ServedMethod:
     policy: Policy = field(default_factory=Policy)
 
 
+class Ticket(Protocol):
+    """The right to run one call."""
+
+    def release(self, handler_seconds: float | None = None) -> None:
+        """The call is over; None when the handler never ran."""
+        ...
+
+
+class CallQueue(Protocol):
+    """Who runs next, of the calls that wait for a method (`admission.AdmissionQueue`)."""
+
+    async def enter(
+        self, *, key: tuple[int, AccountId, str], caller: AccountId, weight: int, deadline: float, method: ServedMethod
+    ) -> Ticket:
+        """Wait for a slot. Raises admission.Refused."""
+        ...
+
+
+class CallerQuota(Protocol):
+    """Calls per second of each caller (`caller_limiter.CallerLimiter`)."""
+
+    def take(self, caller: AccountId, netuid: int, method: ServedMethod, now: float, receiver: AccountId = ...) -> int:
+        """0 when the call may go on, else milliseconds until one may."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The two gates behind the signature."""
+
+    queue: CallQueue
+    quota: CallerQuota
+
+
 @dataclass(frozen=True, slots=True)
 class CallReply:
     """What a handler gives back. OK, or one of SCHEMA_MISMATCH, DENIED, BUSY and HANDLER_ERROR with a text."""

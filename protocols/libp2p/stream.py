@@ -1,7 +1,8 @@
 """The `transport.Stream` of real networks: a library stream with whole writes and one kind of error (LIBP2P 8.3, 8.8).
 
-Reads and writes go through py-libp2p's NetStream. A write is shielded and has a deadline, after which the connection
-is dropped; closing and resetting free the slot, also when cancelled.
+Reads and writes go to the multiplexer, past py-libp2p's NetStream, whose lock costs each of them a turn of the
+scheduler and guards only a state that nobody here asks for. A write is shielded and has a deadline, after which the
+connection is dropped; closing and resetting free the slot, also when cancelled.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import Final
 
 import trio
 from libp2p.abc import INetStream
-from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 
 from ..transport import PeerId, StreamClosed
@@ -43,8 +43,8 @@ class LibraryStream:
         if self._over:
             raise StreamClosed("the stream is closed")
         try:
-            return await self.net_stream.read(limit)
-        except (StreamEOF, MuxedStreamEOF):
+            return await self._muxed.read(limit)
+        except MuxedStreamEOF:
             return b""
         except Exception as error:
             raise StreamClosed(_why(error)) from error
@@ -73,7 +73,7 @@ class LibraryStream:
     async def write(self, data: bytes) -> None:
         """Send everything; may be cancelled between two frames, which leaves a cut message: reset the stream then."""
         try:
-            await self.net_stream.write(data)
+            await self._muxed.write(data)
         except Exception as error:
             raise StreamClosed(_why(error)) from error
 

@@ -131,8 +131,12 @@ class HardenedYamuxStream(YamuxStream):
                 raise MuxedStreamReset(connection.close_reason or "the stream was reset")
             buffer = connection.stream_buffers.get(self.stream_id)
             if buffer:
-                data = bytes(buffer[:limit])
-                del buffer[: len(data)]
+                if len(buffer) <= limit:
+                    data = bytes(buffer)
+                    buffer.clear()
+                else:
+                    data = bytes(memoryview(buffer)[:limit])
+                    del buffer[:limit]
                 self._credit(len(data))
                 if self._closed and not buffer:
                     connection.forget(self)

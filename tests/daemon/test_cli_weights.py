@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from daemon_thread import Daemon, running_daemon
 from small_peer import small_spec
 from test_cli_chain import document, error_of, run
 from typer.testing import Result
+from weighing_peer import weighing_spec
+from yumad.consensus.dev_accounts import dev_keypair
+from yumad.consensus.rules.v1.calls.table import call_named
+from yumad.daemon.axon.weight_transactions import submit_through
 from yumad.daemon.commands.output import Exit
 from yumad.daemon.commands.sending import VALID_BLOCKS
 
@@ -123,6 +128,20 @@ def test_reveal_before_its_epoch_or_without_a_commit_says_so(still: Daemon, comm
         commit(still)
     error = error_of(weights(still, "reveal", *VALIDATOR), Exit.REFUSED)
     assert error["code"] == ("RevealTooEarly" if committed else "NoWeightsCommitFound")
+
+
+def test_r29_reveal_that_would_give_weight_to_a_new_owner_of_a_uid_is_refused(tmp_path: Path) -> None:
+    with running_daemon(tmp_path / "full", weighing_spec()) as full:
+        full.making_blocks = False
+        commit(full)
+        call = call_named("neuron.burned_register")
+        assert call is not None
+        newcomer = dev_keypair("newcomer").public_key
+        sent = trio.run(submit_through(full.peer), call, [7, newcomer], dev_keypair("carol"), 20)
+        assert sent.taken
+        open_window(full)
+        error = error_of(weights(full, "reveal", *VALIDATOR), Exit.REFUSED)
+        assert (error["code"], "uid 1 changed owner" in error["message"]) == ("uid_changed_owner", True)
 
 
 def test_reveal_from_another_home_names_what_is_missing(still: Daemon) -> None:

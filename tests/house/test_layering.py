@@ -1,4 +1,4 @@
-"""Imports point down only: daemon -> protocols -> consensus, daemon -> storage -> consensus (DESIGN 2)."""
+"""Imports point down only: daemon -> plugin -> protocols -> consensus, daemon -> storage -> consensus (DESIGN 2)."""
 
 import ast
 
@@ -8,8 +8,9 @@ MAY_IMPORT = {
     "consensus": {"consensus"},
     "storage": {"storage", "consensus"},
     "protocols": {"protocols", "consensus"},
-    "daemon": {"daemon", "protocols", "storage", "consensus"},
-    "": {"daemon", "protocols", "storage", "consensus"},
+    "plugin": {"plugin", "protocols", "consensus"},
+    "daemon": {"daemon", "plugin", "protocols", "storage", "consensus"},
+    "": {"daemon", "plugin", "protocols", "storage", "consensus"},
 }
 """Layer -> layers it may import. The empty name is the package's own `__init__`, which offers the public names."""
 
@@ -90,6 +91,9 @@ def test_network_library_is_imported_by_its_wrapper_only(package_sources: dict[s
         ("protocols/planted.py", "from ..storage.chain import Chain"),
         ("protocols/planted.py", "def late():\n    from ..daemon import node"),
         ("storage/planted.py", "if TYPE_CHECKING:\n    from ..protocols import limits"),
+        ("plugin/planted.py", "from ..storage.chain import Chain"),
+        ("plugin/planted.py", "from ..daemon import node"),
+        ("protocols/axon/planted.py", "from ...plugin import schema"),
         ("daemon/planted.py", "from yumad.consensus import types"),
         ("daemon/planted.py", "import yumad.consensus"),
         ("daemon/planted.py", "from ... import consensus"),
@@ -107,6 +111,8 @@ def test_import_against_the_layers_is_caught(path: str, source: str) -> None:
         ("storage/planted.py", "from ..consensus.types import Rao\nfrom . import chain"),
         ("consensus/state/planted.py", "from ..types import Rao\nfrom .merkle import root\nimport numpy"),
         ("__init__.py", "from .daemon import plugin"),
+        ("__init__.py", "from .plugin import subnet"),
+        ("plugin/testing/planted.py", "from ...protocols.axon import payload\nfrom .. import schema"),
     ],
 )
 def test_import_down_the_layers_is_allowed(path: str, source: str) -> None:

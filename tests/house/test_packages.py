@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-LAYERS = ("consensus", "storage", "protocols", "daemon")
+LAYERS = ("consensus", "storage", "protocols", "plugin", "daemon")
 
 
 def packages_of(files: list[str]) -> list[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from nacl.bindings import crypto_secretbox
+from yumad.consensus import cbor
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.types import AccountId, Hash32
 from yumad.storage.database import StorageError
-from yumad.storage.sealed_weights import CommitTarget, CommittedWeights, SealedWeightsError, WeightsFolder
+from yumad.storage.sealed_weights import BOUND_BYTES, CommitTarget, CommittedWeights, SealedWeightsError, WeightsFolder
 
 HOTKEY, OTHER = KeyPair(b"\x01" * 32), KeyPair(b"\x02" * 32)
 TARGET = CommitTarget(AccountId(HOTKEY.public_key), 1, 0)
+KEY = hashlib.blake2b(b"committed weights", digest_size=32, key=HOTKEY.seed, person=b"yumad/sealed").digest()
 COMMITTED = Hash32(b"\xaa" * 32)
 WEIGHTS = CommittedWeights((0, 2), (65_535, 1), (7, 8, 9), 2**63)
 
@@ -30,6 +34,28 @@ def keep(folder: WeightsFolder, committed: Hash32 = COMMITTED, target: CommitTar
 def test_sealed_weights_open_for_the_hotkey_that_sealed_them(folder: WeightsFolder) -> None:
     keep(folder)
     assert folder.holds(COMMITTED)
+    assert folder.open(HOTKEY, COMMITTED) == WEIGHTS
+
+
+def test_r29_hotkeys_behind_the_uids_are_sealed_with_them(folder: WeightsFolder) -> None:
+    bound = tuple(bytes([uid]) * BOUND_BYTES for uid in WEIGHTS.uids)
+    folder.keep(HOTKEY, TARGET, COMMITTED, WEIGHTS._replace(bound=bound), valid_until=100)
+    assert folder.open(HOTKEY, COMMITTED).bound == bound
+
+
+def test_r29_weights_of_a_full_subnet_with_their_hotkeys_fit_a_file(folder: WeightsFolder) -> None:
+    uids, bound = tuple(range(256)), (bytes(BOUND_BYTES),) * 256
+    full = CommittedWeights(uids, (65_535,) * 256, (65_535,) * 8, 2**64 - 1, bound)
+    folder.keep(HOTKEY, TARGET, COMMITTED, full, valid_until=100)
+    assert folder.open(HOTKEY, COMMITTED) == full
+
+
+def test_r29_file_of_the_format_before_hotkeys_were_kept_still_opens(folder: WeightsFolder) -> None:
+    path = keep(folder)
+    plain = cbor.encode([[0, 2], [65_535, 1], [7, 8, 9], 2**63])
+    nonce = bytes(24)
+    older = {"format": "yumad-weights/1", "nonce": nonce.hex(), "box": crypto_secretbox(plain, nonce, KEY).hex()}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **older}))
     assert folder.open(HOTKEY, COMMITTED) == WEIGHTS
 
 

@@ -1,0 +1,228 @@
+"""What plugins get from the call service: `PluginBackend` over an `AxonService` (AXON R24, R26, R28).
+
+Each method is told for whom it works; the host knows that from the token, so a plugin acts for its own hotkey only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from ...consensus.rules.v1.reads import READS
+from ...consensus.ss58 import encode_address
+from ...consensus.state.state import State
+from ...consensus.types import AccountId, InvalidError
+from ...protocols.axon.client_stream import ClientStream
+from ...protocols.axon.interfaces import CallResult, Handler, ServedMethod
+from ...protocols.axon.payload_scan import decode_plain, encode_plain
+from ...storage.score_rows import ScoreKey
+from ..arguments import from_json, shown_answer
+from ..plugins.backend import OpenCall, PluginBackend, PluginIdentity, PluginRegistration
+from .served_place import ServedPlace
+from .service import AxonService
+
+SHARE: Final = 65_535
+"""Incentive and dividends on the chain are parts of this."""
+
+MECHANISM: Final = 0
+"""Plugins score the first mechanism of a subnet."""
+
+
+class ServiceBackend:
+    """See the module text."""
+
+    def __init__(self, service: AxonService) -> None:
+        self._service = service
+        self._graphs: dict[int, tuple[int, dict[str, Any]]] = {}
+        """Metagraphs by subnet, with the final height they are of."""
+
+    # --- being there ------------------------------------------------------------------------------------------------
+
+    def enlist(self, who: PluginIdentity) -> None:
+        """A plugin of this hotkey is run from now on: know its subnet, and look after its weights if it scores."""
+        service = self._service
+        if who.hotkey in service.hotkeys:
+            return
+        service.hotkeys[who.hotkey] = who.key
+        service.discovery.follow(who.netuid)
+        if "validator" in who.roles:
+            service.nursery.start_soon(service.keeping.scores.load, _key(who))
+            service.nursery.start_soon(service.keeping.scheduler.add, who.key, who.netuid)
+
+    def set_version(self, who: PluginIdentity, version: int) -> None:
+        """The version of a validator's code, which its weights carry as their version key."""
+        if "validator" in who.roles:
+            scheduler = self._service.keeping.scheduler
+            self._service.nursery.start_soon(partial(scheduler.add, who.key, who.netuid, version_key=version))
+
+    def dismiss(self, who: PluginIdentity) -> None:
+        """It is not run any more. What was committed stays sealed and is revealed when it comes back in time."""
+        if "validator" in who.roles:
+            self._service.keeping.scheduler.remove(who.hotkey, who.netuid)
+
+    def register(self, who: PluginIdentity, methods: Sequence[ServedMethod], handler: Handler) -> PluginRegistration:
+        """Serve and announce the methods once the subnet's table of callers is there."""
+        return ServedPlace(self._service, who.key, who.netuid, methods, handler)
+
+    # --- calling ----------------------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        who: PluginIdentity,
+        target: AccountId,
+        method: str,
+        version: int,
+        body: bytes,
+        timeout: float,
+        idempotent: bool,
+    ) -> CallResult:
+        """One call; what the target does is in the result."""
+        result = await self._service.client.call(
+            who.key, who.netuid, target, method, body, version=version, timeout=timeout, idempotent=idempotent
+        )
+        self._service.made(result)
+        return result
+
+    async def call_many(
+        self,
+        who: PluginIdentity,
+        bodies: Mapping[AccountId, bytes],
+        method: str,
+        version: int,
+        timeout: float,
+        idempotent: bool,
+    ) -> Sequence[CallResult]:
+        """One result per target, in the mapping's order, all sent together."""
+        results = await self._service.client.call_many(
+            who.key, who.netuid, bodies, method, version=version, timeout=timeout, idempotent=idempotent
+        )
+        for result in results:
+            self._service.made(result)
+        return results
+
+    @asynccontextmanager
+    async def stream(
+        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, timeout: float
+    ) -> AsyncIterator[OpenCall]:
+        """A call with messages, in the directions that the target's record offers. Raises StreamAborted."""
+        stream_in, stream_out = self._directions(who.netuid, target, method, version)
+        async with self._service.client.stream(
+            who.key,
+            who.netuid,
+            target,
+            method,
+            body,
+            version=version,
+            timeout=timeout,
+            stream_in=stream_in,
+            stream_out=stream_out,
+        ) as opened:
+            yield _Opened(opened)
+
+    def _directions(self, netuid: int, target: AccountId, method: str, version: int) -> tuple[bool, bool]:
+        for held in self._service.discovery.book.of(netuid, target, self._service.peer.clock.now()):
+            for offered in held.record.methods:
+                if (offered.name, offered.version) == (method, version):
+                    return offered.stream_in, offered.stream_out
+        return False, True  # the server says what is wrong with it
+
+    # --- the chain --------------------------------------------------------------------------------------------------
+
+    async def metagraph(self, who: PluginIdentity) -> Mapping[str, Any]:
+        """The subnet at the newest final block; who can be reached is looked up for each answer."""
+        height, graph = self._graphs.get(who.netuid, (-1, {}))
+        if height != self._service.view.height or not graph:
+            graph = await self._service.answers.read(partial(_graph, netuid=who.netuid))
+            self._graphs[who.netuid] = (graph["block"], graph)
+        endpoints = self._service.discovery.directory.endpoints
+        neurons = [{**n, "reachable": bool(endpoints(who.netuid, n["account"]))} for n in graph["neurons"]]
+        for neuron in neurons:
+            del neuron["account"]
+        return {**graph, "hotkey": encode_address(who.hotkey), "neurons": neurons}
+
+    async def query(self, who: PluginIdentity, read: str, params: Sequence[Any]) -> Any:
+        """Any read of the final state. Raises InvalidError for one that is not there."""
+        known = READS.get(read)
+        if known is None or len(params) != len(known.arguments):
+            raise InvalidError(f"there is no read {read[:60]!r} with {len(params)} parameters")
+        values = [from_json(argument, value) for argument, value in zip(known.arguments, params, strict=True)]
+        return shown_answer(await self._service.answers.read(lambda state: known.answer(state, *values)), read)
+
+    # --- scores -----------------------------------------------------------------------------------------------------
+
+    async def scores_update(
+        self,
+        who: PluginIdentity,
+        scores: Mapping[AccountId, float],
+        aggregator: str,
+        params: Mapping[str, Any],
+        round: int,
+    ) -> None:
+        """One round by a built-in aggregator."""
+        self.enlist(who)
+        height = self._service.view.height
+        await self._service.keeping.scores.update(_key(who), scores, (aggregator, params), height, round)
+        self._service.keeping.scheduler.block_final()
+
+    async def scores_load(self, who: PluginIdentity) -> Sequence[Mapping[str, Any]]:
+        """The table as it was left."""
+        table = await self._service.keeping.scores.load(_key(who))
+        return [
+            {"hotkey": bytes(hotkey), "value": row.value, "state": decode_plain(row.state), "rounds": row.rounds}
+            for hotkey, row in table.rows.items()
+        ]
+
+    async def scores_store(self, who: PluginIdentity, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows of an aggregator that the plugin computes itself."""
+        given = {AccountId(row["hotkey"]): (float(row["value"]), encode_plain(row["state"])) for row in rows}
+        height = self._service.view.height
+        await self._service.keeping.scores.store(_key(who), given, ("plugin", {}), height)
+        self._service.keeping.scheduler.block_final()
+
+
+class _Opened:
+    """An open stream in the form that the plugin socket speaks."""
+
+    def __init__(self, stream: ClientStream) -> None:
+        self._stream = stream
+        self.send = stream.send
+        self.end = stream.end
+        self.result = stream.result
+
+    def messages(self) -> AsyncIterator[bytes]:
+        """Raises StreamAborted when the reply's stream is cut."""
+        return aiter(self._stream)
+
+
+def _key(who: PluginIdentity) -> ScoreKey:
+    return ScoreKey(who.netuid, MECHANISM, who.hotkey)
+
+
+def _graph(state: State, netuid: int) -> dict[str, Any]:
+    """A `Metagraph` of plugin/host_interface.py, with accounts instead of what is known of their reach."""
+    answer: Any = READS["metagraph"].answer(state, netuid)
+    return {
+        "block": answer["height"],
+        "netuid": netuid,
+        "tempo": answer["tempo"],
+        "neurons": [
+            {
+                "uid": neuron["uid"],
+                "hotkey": encode_address(neuron["hotkey"]),
+                "account": AccountId(neuron["hotkey"]),
+                "stake": neuron["total_stake"],
+                "incentive": neuron["incentive"][MECHANISM] / SHARE,
+                "dividends": neuron["dividends"] / SHARE,
+                "permit": neuron["permit"],
+            }
+            for neuron in answer["members"]
+        ],
+    }
+
+
+if TYPE_CHECKING:
+
+    def _keeps_the_contract(backend: ServiceBackend) -> PluginBackend:
+        return backend

@@ -1,0 +1,58 @@
+"""One hotkey's methods on one subnet, from the moment a plugin offers them: served, announced, and taken back together.
+
+Serving begins when the subnet's table of callers has been read: before that every caller would look like a stranger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...consensus.signature import KeyPair
+from ...consensus.types import AccountId
+from ...protocols.axon.interfaces import Handler, ServedMethod
+from ...protocols.axon.records import OfferedMethod
+from ...protocols.axon.registrations import Registration
+
+if TYPE_CHECKING:
+    from .service import AxonService
+
+
+class ServedPlace:
+    """A `PluginRegistration`."""
+
+    def __init__(
+        self, service: AxonService, key: KeyPair, netuid: int, methods: Sequence[ServedMethod], handler: Handler
+    ) -> None:
+        self._service = service
+        self._key = key
+        self._netuid = netuid
+        self._offer: tuple[Sequence[ServedMethod], Handler] | None = (methods, handler)
+        self._registration: Registration | None = None
+        service.hotkeys[AccountId(key.public_key)] = key
+        service.nursery.start_soon(self._open)
+
+    async def _open(self) -> None:
+        await self._service.view.watch(self._netuid)
+        if self._offer is not None:
+            self._registration = self._service.server.register(self._key, self._netuid, *self._offer)
+            self._announce(self._offer[0])
+
+    def replace(self, methods: Sequence[ServedMethod], handler: Handler) -> None:
+        """Serve these from now on; calls that run finish where they began."""
+        self._offer = (methods, handler)
+        if self._registration is not None:
+            self._registration.replace(methods, handler)
+            self._announce(methods)
+
+    def close(self) -> None:
+        """Serve nothing more, and say so."""
+        self._offer = None
+        if self._registration is not None:
+            self._registration.close()
+            self._registration = None
+            self._service.discovery.withdraw(self._key, self._netuid)
+
+    def _announce(self, methods: Sequence[ServedMethod]) -> None:
+        offered = [OfferedMethod(m.name, m.version, m.stream_in, m.stream_out) for m in methods]
+        self._service.discovery.announce(self._key, self._netuid, offered)

@@ -1,0 +1,172 @@
+"""Streams kept open between calls, per peer (AXON R17, fact 3: a stream per call costs three times the CPU).
+
+A stream carries one call at a time. Broken ones are dropped when they are met: a write to them fails at once, so the
+call provably went nowhere and takes the next. Streams are given up here long before the server gives them up
+(`AxonLimits.idle_connection`), so the two never disagree about one (AXON 7.8, keep-alive mismatch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from ...consensus.types import AccountId
+from ..transport import DialFailed, NotConnected, PeerId, Stream, StreamRefused, Transport
+from .frames import FrameReader
+from .interfaces import Endpoint
+
+MAX_IDLE: Final = 64
+"""Unused streams kept per peer."""
+
+MAX_STREAMS: Final = 192
+"""Streams to one peer: below the transport's 256, which other protocols share."""
+
+MAX_OPENING: Final = 16
+"""Streams being opened to one peer at once: a peer takes 32 that have not named their protocol."""
+
+IDLE_SECONDS: Final = 240.0
+"""Age at which an unused stream is given up; the server waits 600 s."""
+
+
+class Lane:
+    """One stream to a server."""
+
+    __slots__ = ("certified", "idle_since", "is_fresh", "peer", "reader", "stream", "vouched")
+
+    def __init__(self, stream: Stream, peer: PeerId) -> None:
+        self.stream = stream
+        self.peer = peer
+        self.reader = FrameReader(stream)
+        self.is_fresh = True
+        """Never used: nothing of it can be stale."""
+        self.idle_since = 0.0
+        self.certified: dict[AccountId, int] = {}
+        """Own hotkeys whose certificate the server has, with its expiry in ns."""
+        self.vouched: dict[AccountId, int] = {}
+        """Hotkeys that have certified the server's peer, with the expiry in ns."""
+
+
+@dataclass(slots=True)
+class _PeerLanes:
+    idle: list[Lane] = field(default_factory=list)
+    open: int = 0
+    """Lanes that exist or are being opened."""
+    waiting: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
+    opening: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(MAX_OPENING))
+    dialing: trio.Lock = field(default_factory=trio.Lock)
+
+
+class StreamPool:
+    """All streams of one protocol."""
+
+    def __init__(self, transport: Transport, protocol_id: str) -> None:
+        self._transport = transport
+        self._protocol_id = protocol_id
+        self._peers: dict[PeerId, _PeerLanes] = {}
+
+    def idle(self, peer: PeerId) -> int:
+        """Unused streams kept to a peer."""
+        lanes = self._peers.get(peer)
+        return 0 if lanes is None else len(lanes.idle)
+
+    async def take(self, endpoint: Endpoint, *, timeout: float) -> Lane:
+        """A kept stream or a new one, dialing if need be. Raises DialFailed or StreamRefused."""
+        peer = endpoint.peer
+        lanes = self._peers.get(peer)
+        if lanes is None:
+            lanes = self._peers[peer] = _PeerLanes()
+        while not lanes.idle and lanes.open >= MAX_STREAMS:
+            await lanes.waiting.park()
+        if lanes.idle:
+            return lanes.idle.pop()
+        return await self._new(lanes, endpoint, timeout)
+
+    async def take_new(self, endpoint: Endpoint, *, timeout: float) -> Lane:
+        """A new stream, for calls that cannot be sent again. Raises DialFailed or StreamRefused."""
+        lanes = self._peers.get(endpoint.peer)
+        if lanes is None:
+            lanes = self._peers[endpoint.peer] = _PeerLanes()
+        while lanes.open >= MAX_STREAMS:
+            if lanes.idle:
+                await self.drop(lanes.idle.pop(0))
+            else:
+                await lanes.waiting.park()
+        return await self._new(lanes, endpoint, timeout)
+
+    async def _new(self, lanes: _PeerLanes, endpoint: Endpoint, timeout: float) -> Lane:
+        peer = endpoint.peer
+        lanes.open += 1
+        opened = False
+        try:
+            lane = Lane(await self._open(lanes, peer, endpoint.addresses, timeout), peer)
+            opened = True
+            return lane
+        finally:
+            if not opened:
+                self._lost(peer, lanes)
+
+    async def _open(self, lanes: _PeerLanes, peer: PeerId, addresses: Sequence[str], timeout: float) -> Stream:
+        async with lanes.opening:
+            try:
+                return await self._transport.open_stream(peer, self._protocol_id, timeout=timeout)
+            except NotConnected:
+                pass
+            await self._connect(lanes, peer, addresses)
+            try:
+                return await self._transport.open_stream(peer, self._protocol_id, timeout=timeout)
+            except NotConnected as error:
+                raise StreamRefused(f"the connection to {peer} broke at once") from error
+
+    async def _connect(self, lanes: _PeerLanes, peer: PeerId, addresses: Sequence[str]) -> None:
+        """Try the addresses in turn, once for all that wait for this peer. Raises DialFailed."""
+        async with lanes.dialing:
+            if self._transport.remote_address(peer) is not None:
+                return
+            failure = DialFailed(peer, "no address is known and it is not connected")
+            for address in addresses:
+                try:
+                    found = await self._transport.dial(address)
+                except DialFailed as error:
+                    failure = error
+                else:
+                    if found == peer:
+                        return
+                    failure = DialFailed(address, f"it leads to {found}, not to {peer}")
+            raise failure
+
+    async def give_back(self, lane: Lane) -> None:
+        """The call is over and its last frame was read."""
+        lanes = self._peers.get(lane.peer)
+        now = trio.current_time()
+        lane.is_fresh = False
+        lane.idle_since = now
+        if lanes is None or len(lanes.idle) >= MAX_IDLE:
+            await self.drop(lane)
+            return
+        lanes.idle.append(lane)
+        if lanes.waiting:
+            lanes.waiting.unpark()
+        elif now - lanes.idle[0].idle_since > IDLE_SECONDS:
+            await self.drop(lanes.idle.pop(0))
+
+    async def drop(self, lane: Lane) -> None:
+        """The stream is broken, or carries something that nobody waits for any more."""
+        lanes = self._peers.get(lane.peer)
+        if lanes is not None:
+            self._lost(lane.peer, lanes)
+        await lane.stream.reset()
+
+    def _lost(self, peer: PeerId, lanes: _PeerLanes) -> None:
+        lanes.open -= 1
+        lanes.waiting.unpark()
+        if lanes.open <= 0 and not lanes.waiting and self._peers.get(peer) is lanes:
+            del self._peers[peer]
+
+    async def aclose(self) -> None:
+        """Give up every unused stream."""
+        for lanes in list(self._peers.values()):
+            while lanes.idle:
+                await self.drop(lanes.idle.pop())

@@ -1,0 +1,194 @@
+"""The plugin's side of the socket, against a real session of the peer (AXON R24, R26)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from yumad.consensus.dev_accounts import dev_keypair
+from yumad.consensus.ss58 import encode_address
+from yumad.consensus.types import AccountId
+from yumad.daemon.plugins.backend import PluginIdentity
+from yumad.daemon.plugins.session import PluginSession, Readiness
+from yumad.plugin.host_client import HostError, HostFacts, SocketHostClient, connect_host
+from yumad.protocols.axon.interfaces import CallReply, ServedMethod
+from yumad.protocols.axon.plugin_link import LinkLimits
+from yumad.protocols.axon.plugin_wire import FrameBuffer
+from yumad.protocols.axon.status import Status
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "daemon" / "plugins"))
+
+from hosted import Incoming, MemoryPeer
+
+KEYS = [dev_keypair(f"sn1/{uid}") for uid in range(5)]
+ADDRESSES = [encode_address(key.public_key) for key in KEYS]
+
+
+@asynccontextmanager
+async def connected(
+    *roles: str, limits: LinkLimits | None = None
+) -> AsyncIterator[tuple[SocketHostClient, PluginSession, MemoryPeer, list[Readiness]]]:
+    """A client and the peer's session at the two ends of a stream in memory."""
+    peer, said = MemoryPeer(), list[Readiness]()
+    ours, theirs = memory_stream_pair()
+    who = PluginIdentity("small", 1, roles or ("validator",), KEYS[0])
+    session = PluginSession(
+        theirs,
+        who,
+        peer,
+        on_ready=said.append,
+        on_failed=lambda *problem: None,
+        limits=limits or LinkLimits(),
+        buffer=FrameBuffer(),
+        last_heard=0,
+    )
+    client = SocketHostClient(ours)
+    client._facts = HostFacts("small", 1, who.roles, ADDRESSES[0], (), Path("/store"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(client.run)
+        await nursery.start(session.run)
+        yield client, session, peer, said
+        nursery.cancel_scope.cancel()
+
+
+async def test_call_gives_the_peers_result_on_the_plugins_clock() -> None:
+    async with connected() as (client, _, peer, _):
+        before = trio.current_time()
+        result = await client.call(ADDRESSES[1], "ask", 2, b"body", 3.0, True)
+        assert (result.status, result.body, result.hotkey) == (Status.OK, b"body", KEYS[1].public_key)
+        assert result.latency.total == 0.25
+        assert before - 1.5 < result.sent_at < trio.current_time()
+        assert peer.asked[0][2] == (AccountId(KEYS[1].public_key), "ask", 2, b"body", 3.0, True)
+
+
+async def test_r26_call_many_gives_one_result_each_in_order() -> None:
+    async with connected() as (client, _, peer, _):
+        shared = b"s" * 100_000
+        results = await client.call_many(dict.fromkeys(ADDRESSES, shared), "ask", 1, 3.0)
+        assert [encode_address(result.hotkey) for result in results] == ADDRESSES
+        assert {result.body for result in results} == {shared}
+        distinct = {address: address.encode() * 5000 for address in ADDRESSES}
+        results = await client.call_many(distinct, "ask", 1, 3.0)
+        assert [result.body for result in results] == list(distinct.values())
+        assert await client.call_many({}, "ask", 1, 3.0) == []
+        assert len(peer.asked) == 2
+
+
+async def test_stream_carries_messages_both_ways_and_a_result() -> None:
+    async with connected() as (client, _, _, _), client.stream(ADDRESSES[1], "chat", 1, b"", 9.0) as stream:
+        sent = [bytes([number]) * 20_000 for number in range(60)]
+
+        async def feed() -> None:
+            for message in sent:
+                await stream.send(message)
+            await stream.end()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(feed)
+            received = [message async for message in stream.messages()]
+        assert received == sent
+        assert (await stream.result()).body == b"60"
+
+
+async def test_stream_that_is_left_early_is_taken_back() -> None:
+    async with connected() as (client, session, _, _):
+        async with client.stream(ADDRESSES[1], "chat", 1, b"", 9.0) as stream:
+            await stream.send(b"one")
+            assert await anext(aiter(stream.messages())) == b"one"
+            assert session._link.served_requests == 1
+        with trio.fail_after(5):
+            while session._link.served_requests:  # noqa: ASYNC110 -- a count, with no event
+                await trio.sleep(0.001)
+
+
+async def test_metagraph_query_and_scores_reach_the_peer() -> None:
+    async with connected() as (client, _, peer, _):
+        assert (await client.metagraph())["block"] == 5
+        assert await client.query("balance", ["x", 1]) == {"read": "balance", "n": 2}
+        await client.scores_update({ADDRESSES[1]: 0.5}, ("ema", {"alpha": 0.2}), 7)
+        await client.scores_store([{"hotkey": ADDRESSES[2], "value": 1.0, "state": [1, 2.5]}])
+        one, two = AccountId(KEYS[1].public_key), AccountId(KEYS[2].public_key)
+        assert peer.asked[-2][2] == ({one: 0.5}, "ema", {"alpha": 0.2}, 7)
+        assert peer.asked[-1][2] == [{"hotkey": two, "value": 1.0, "state": [1, 2.5]}]
+        peer.rows = [{"hotkey": bytes(one), "value": 0.5, "state": None, "rounds": 3}]
+        assert await client.scores_load() == [{"hotkey": ADDRESSES[1], "value": 0.5, "state": None, "rounds": 3}]
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.1, 1.1])
+async def test_score_outside_its_range_is_refused(score: float) -> None:
+    async with connected() as (client, _, peer, _):
+        with pytest.raises(HostError, match="score is not a number from 0 to 1"):
+            await client.scores_update({ADDRESSES[1]: score}, ("ema", {}), 1)
+        assert peer.asked == []
+
+
+async def test_request_above_the_limits_is_an_error_with_words() -> None:
+    async with connected() as (client, _, peer, _):
+        with pytest.raises(HostError, match="body is not a byte string of at most"):
+            await client.call(ADDRESSES[1], "ask", 1, bytes((16 << 20) + 1), 3.0)
+        with pytest.raises(HostError, match="timeout"):
+            await client.call_many(dict.fromkeys(ADDRESSES, b""), "ask", 1, 1e9)
+        assert peer.asked == []
+        assert (await client.call(ADDRESSES[1], "ask", 1, b"", 3.0)).ok
+
+
+async def test_more_requests_than_are_allowed_are_refused_as_busy() -> None:
+    async with connected(limits=LinkLimits(open_requests=2)) as (client, _, peer, _):
+
+        async def hang(*_: object) -> None:
+            await trio.sleep_forever()
+
+        peer.metagraph = hang  # type: ignore[method-assign, assignment]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.metagraph)
+            nursery.start_soon(client.metagraph)
+            await wait_all_tasks_blocked()
+            with pytest.raises(HostError, match=r"requests are open.*busy"):
+                await client.query("balance", [])
+            nursery.cancel_scope.cancel()
+
+
+async def test_two_roles_are_ready_when_both_are() -> None:
+    async with connected("miner", "validator") as (client, _, _, said):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.ready, "echo", 1, "miner", [ServedMethod("ask")])
+            await wait_all_tasks_blocked()
+            assert said == []
+            nursery.start_soon(lambda: client.ready("echo", 1, "validator", [], validator="Echo"))
+        assert said[0].roles == ("miner", "validator")
+        assert [method.name for method in said[0].methods] == ["ask"]
+        assert said[0].validator == "Echo"
+
+
+async def test_handler_sees_who_calls_and_its_error_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    async with connected("miner") as (client, session, _, _):
+        seen = []
+
+        async def handler(call: object) -> CallReply:
+            seen.append((call.caller, call.standing.uid, call.netuid, bytes(call.body)))  # type: ignore[attr-defined]
+            raise ValueError("first line\nsecond line")
+
+        client.set_handler(handler)
+        call = Incoming(ServedMethod("ask"), b"body", deadline=trio.current_time() + 5)
+        reply = await session.handle(call)
+        assert (reply.status, reply.text) == (Status.HANDLER_ERROR, "ValueError: first line")
+        assert seen == [(encode_address(dev_keypair("caller").public_key), 7, 1, b"body")]
+        assert "second line" in capsys.readouterr().err
+
+
+async def test_peer_that_hangs_up_fails_what_waits() -> None:
+    async with connected() as (client, session, _, _):
+        session.drop("the peer ends")
+        with pytest.raises(HostError, match="the connection has ended"):
+            await client.metagraph()
+
+
+async def test_peer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="cannot be reached"):
+        async with connect_host(str(tmp_path / "none"), bytes(32)):
+            pass
