@@ -241,14 +241,21 @@ class Swarm:
                 remedy=f"its whole log: {peer.log}",
             )
 
-    def watch(self, until_height: int | None, on_round: Callable[[Swarm], None]) -> None:
-        """Poll all peers, calling `on_round` each time, until all have finalised `until_height`; for ever if None."""
+    def watch(
+        self,
+        until_height: int | None,
+        on_round: Callable[[Swarm], None],
+        enough: Callable[[], bool] | None = None,
+    ) -> None:
+        """Poll all peers, calling `on_round` each time, until all have finalised `until_height` or it is `enough`."""
         while True:
             for peer in self.peers:
                 self.check_alive(peer)
                 self.poll(peer)
             on_round(self)
             if until_height is not None and all(p.status.get("finalised", 0) >= until_height for p in self.peers):
+                return
+            if enough is not None and enough():
                 return
             time.sleep(POLL_SECONDS)
 

@@ -10,16 +10,16 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..consensus.types import YumadError
-from .swarm import Swarm, SwarmPeer
+from .swarm import SwarmPeer
 from .swarm_spec import PLAYED_VALIDATORS, SUBNET
 
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples"
 
 EXAMPLE_SLOT: Final = 1.0
-"""Seconds: an epoch of ten blocks every ten seconds, so that weights are committed, revealed and paid within a minute."""
+"""Seconds: an epoch of ten blocks every ten seconds, so that weights are committed, revealed, paid within a minute."""
 
 
 class ExampleError(YumadError):
@@ -57,6 +57,8 @@ class Example:
     file: Path
     order: tuple[str, ...]
     """Variants from best to worst."""
+    keeps_files: bool = False
+    """Whether it stores files, which must then survive the end of one of its miners."""
 
     @property
     def miners(self) -> int:
@@ -82,7 +84,7 @@ def find_example(name: str, folder: Path = EXAMPLES) -> Example:
         known = ", ".join(names) or "none here: they come with the source, not with an installed package"
         raise ExampleError(f"there is no example {name[:40]!r}", remedy=f"there are {known}")
     file = folder / name / "plugin.py"
-    return Example(name, file, _expected_order(file))
+    return Example(name, file, _expected_order(file), keeps_files=name == "storage")
 
 
 def _expected_order(file: Path) -> tuple[str, ...]:
@@ -101,46 +103,3 @@ def _expected_order(file: Path) -> tuple[str, ...]:
 def stage(parts: Sequence[Part], peers: Sequence[SwarmPeer]) -> dict[Part, SwarmPeer]:
     """Which peer runs which plugin: round the peers, so that most calls cross the network."""
     return {part: peers[at % len(peers)] for at, part in enumerate(parts)}
-
-
-class Play:
-    """Runs an example's cast on a swarm and reads how it goes."""
-
-    def __init__(self, swarm: Swarm, example: Example) -> None:
-        self.swarm = swarm
-        self.example = example
-        self.parts = example.cast()
-        self.stage = stage(self.parts, swarm.peers)
-
-    def start(self) -> None:
-        """Start every plugin through its peer's control socket. Raises YumadError when one is refused."""
-        for part, peer in self.stage.items():
-            assert peer.client is not None, "the swarm runs"
-            peer.client.call(
-                "plugin.run",
-                file=str(self.example.file),
-                netuid=SUBNET,
-                role=part.role,
-                hotkey=part.hotkey,
-                name=part.name,
-                variant=part.variant,
-            )
-
-    def epochs(self) -> int:
-        """Epochs of the subnet whose results are final at the first authority."""
-        return int(self.swarm.authorities[0].status.get("epochs", 0))
-
-    def neurons(self) -> list[dict[str, Any]]:
-        """The subnet as the first authority has it, with who plays whom."""
-        client = self.swarm.authorities[0].client
-        if client is None:
-            return []
-        members = client.call("query", name="metagraph", params=[SUBNET])["answer"]["members"]
-        by_uid = {part.uid: part for part in self.parts}
-        rows = []
-        for neuron in members:
-            part = by_uid.get(int(neuron["uid"]))
-            rows.append(
-                {**neuron, "role": "" if part is None else part.role, "variant": "" if part is None else part.variant}
-            )
-        return rows

@@ -30,7 +30,7 @@ def swarm_spec(profile: str, name: str, salt: bytes, slot_length: int | None) ->
 
 
 def played_spec(profile: str, name: str, salt: bytes, slot_length: int | None, miners: int) -> ChainSpec:
-    """The same with two validators and no weights: plugins play the subnet, which takes weights by commit and reveal."""
+    """The same with two validators and no weights: plugins play the subnet, by commit and reveal."""
     hyperparameters = "hyperparameters = {commit_reveal_weights_enabled = true, reveal_period_epochs = 1}"
     return _spec(profile, name, salt, slot_length, STAKES[:PLAYED_VALIDATORS], miners, [], hyperparameters)
 

@@ -40,7 +40,8 @@ DRAIN_PAUSE: Final = 0.05
 _OPEN_CALLS: Final = 4096
 """Calls of the peer that may be open at one time; the peer's own admission allows far less."""
 
-_MOST_FRAMES: Final = 100_000
+_UNBOUNDED: Final = 1 << 40
+"""The peer is believed: this process is there for it."""
 
 
 class HostError(YumadError):
@@ -60,6 +61,7 @@ class HostFacts:
     """ss58."""
     arguments: tuple[str, ...]
     store: Path
+    variant: str | None
 
 
 @lru_cache(8192)
@@ -80,7 +82,7 @@ class SocketHostClient:
             stream,
             self._serve,
             is_plugin=True,
-            limits=LinkLimits(open_requests=_OPEN_CALLS, frames_per_second=_MOST_FRAMES),
+            limits=LinkLimits(open_requests=_OPEN_CALLS, items_per_second=_UNBOUNDED, bytes_per_second=_UNBOUNDED),
             on_fault=_report,
         )
         self._handler: IncomingHandler | None = None
@@ -113,6 +115,7 @@ class SocketHostClient:
             hotkey=_address(fields.hotkey("hotkey")),
             arguments=tuple(str(item) for item in fields.items("arguments", 256)),
             store=Path(fields.text("store", 4096)),
+            variant=fields.text("variant", 64) or None,
         )
         return self._facts
 

@@ -124,10 +124,10 @@ def _line_of(error: Exception, file: Path) -> str:
 
 def _take_beside(folder: Path) -> dict[str, ModuleType]:
     """Modules and packages that were imported from the plugin's folder, taken out of the import system."""
-    found = {}
+    found = []
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
         top = folder / name.partition(".")[0]
         if isinstance(origin, str) and (origin == f"{top}.py" or Path(origin).is_relative_to(top)):
-            found[name] = sys.modules.pop(name)
-    return found
+            found.append(name)  # taken out only then: a package without __init__ looks its parent up for its path
+    return {name: sys.modules.pop(name) for name in found}

@@ -108,7 +108,9 @@ async def _run_roles(file: Path, client: SocketHostClient) -> None:
     plugin = load_plugin(file)
     async with trio.open_nursery() as nursery:
         for role in client.facts.roles:
-            nursery.start_soon(partial(run_plugin, plugin, role, client, store=client.facts.store))
+            nursery.start_soon(
+                partial(run_plugin, plugin, role, client, store=client.facts.store, variant=client.facts.variant)
+            )
 
 
 async def _on_signal(terminated: trio.Event, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -21,6 +21,7 @@ from ...protocols.axon.admission import AdmissionQueue
 from ...protocols.axon.caller_limiter import CallerLimiter
 from ...protocols.axon.client import AxonClient
 from ...protocols.axon.interfaces import Admission, CallResult
+from ...protocols.axon.own_calls import WithOwnCalls
 from ...protocols.axon.server import AxonServer
 from ...protocols.axon.server_call import CallRecord
 from ...protocols.interfaces import Clock
@@ -94,8 +95,9 @@ class AxonService:
         )
         self.queue = AdmissionQueue()
         self.metrics = AxonMetrics(self._sample)
+        self._transport = WithOwnCalls(transport)
         self.server = AxonServer(
-            transport,
+            self._transport,
             names.request("axon"),
             genesis_hash,
             self.view,
@@ -107,7 +109,7 @@ class AxonService:
             observe=self._observe,
         )
         self.client = AxonClient(
-            transport,
+            self._transport,
             names.request("axon"),
             genesis_hash,
             self.discovery.directory,
@@ -124,6 +126,7 @@ class AxonService:
         """Until cancelled. Raises StorageError when the disk refuses."""
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
+            await nursery.start(self._transport.run)
             await nursery.start(self.keeping.run)
             nursery.start_soon(self.view.run)
             nursery.start_soon(self.registrations.run)

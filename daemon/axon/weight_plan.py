@@ -37,6 +37,9 @@ LEAST_LATE: Final = 3
 OVERDUE_TEMPOS: Final = 2
 """A validator whose update is older than this does not wait for the end of the epoch."""
 
+STALE_TEMPOS: Final = 20
+"""Scores whose newest round is older than this are not sent any more: a day, where a tempo is 360 blocks of 12 s."""
+
 SET_VALID: Final = 6
 REVEAL_VALID: Final = 6
 """Blocks in which a transaction with weights in the clear may be included: a uid that changes meanwhile is not seen."""
@@ -67,6 +70,8 @@ class Reason(Enum):
     VERSION_KEY = "version_key"
     NOTHING_SCORED = "nothing_scored"
     ZERO_VECTOR = "zero_vector"
+    STALE_SCORES = "stale_scores"
+    """The validator has ended no round for a long time."""
     NO_EPOCHS = "no_epochs"
     DONE = "done"
     """Weights of this epoch are set or committed."""
@@ -94,6 +99,8 @@ class Situation:
 
     facts: ChainFacts
     scores: Mapping[AccountId, float]
+    scored_at: int = 0
+    """Final height at the newest round."""
     version_key: int = 0
     """Of the validator's code."""
     waiting: str = ""
@@ -179,6 +186,10 @@ def _new_weights(situation: Situation, facts: ChainFacts, uid: int, held: tuple[
         return _wait(Reason.ZERO_VECTOR, "no member of the subnet has a score above zero: not sent", held=held)
     if facts.tempo == 0:
         return _wait(Reason.NO_EPOCHS, "this subnet runs no epochs (its tempo is 0)", held=held)
+    age = facts.height - situation.scored_at
+    if age > STALE_TEMPOS * facts.tempo:
+        text = f"the newest round ended at block {situation.scored_at}, {age} blocks ago: its scores are too old"
+        return _wait(Reason.STALE_SCORES, text, held=held)
     late_from = facts.epoch_ends - max(LEAST_LATE, facts.tempo // LATE_SHARE)
     updated = facts.last_update if facts.last_update != facts.registered_at else -1  # registration sets it too
     live = sum(not commit.expired for commit in facts.queue)

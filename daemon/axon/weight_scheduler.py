@@ -47,6 +47,10 @@ class ScoreSource(Protocol):
         """What each hotkey is worth."""
         ...
 
+    def newest_round(self, key: ScoreKey) -> tuple[int, int]:
+        """(number of the newest round, final height then)."""
+        ...
+
     async def forget_absent(self, key: ScoreKey, members: Collection[AccountId], block: int) -> int:
         """Drop the rows of hotkeys that left the subnet long ago."""
         ...
@@ -124,6 +128,7 @@ class WeightScheduler:
             Situation(
                 facts=facts,
                 scores=self._scores.values(validator.key),
+                scored_at=self._scores.newest_round(validator.key)[1],
                 version_key=validator.version_key,
                 waiting=waiting,
                 retry_at=validator.retry_at,
@@ -261,6 +266,7 @@ _FOR_PEOPLE: Final = (
     Reason.NO_PERMIT,
     Reason.VERSION_KEY,
     Reason.ZERO_VECTOR,
+    Reason.STALE_SCORES,
     Reason.NO_EPOCHS,
     Reason.QUEUE_FULL,
 )

@@ -67,6 +67,7 @@ def run(
     hotkey: Annotated[str, typer.Option("--hotkey", help="Key it acts as: dev:NAME or WALLET/HOTKEY.")],
     role: Annotated[str, typer.Option("--role", help="miner, validator or both.")] = "miner",
     name: Annotated[str, typer.Option("--name", help="Name of the plugin (default: the file's).")] = "",
+    variant: Annotated[str, typer.Option("--variant", help="A bad miner of the file, for test swarms.")] = "",
     argument: Annotated[
         list[str] | None, typer.Option("--arg", help="Handed to the file, as sys.argv; may be repeated.")
     ] = None,
@@ -101,6 +102,7 @@ def run(
                 netuid=netuid,
                 role=role,
                 hotkey=hotkey,
+                variant=variant,
                 wallets=str(wallets.expanduser().absolute()),
                 arguments=argument or [],
                 environment=env or [],

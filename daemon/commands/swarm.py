@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ from .output import Exit, print_json, print_table, reporting, usage_error
 if TYPE_CHECKING:
     from ...consensus.chain_spec import ChainSpec
     from ..swarm import Swarm
+    from ..swarm_example import Example
+    from ..swarm_play import Play
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +33,12 @@ def swarm(
     ] = None,
     base: Annotated[Path | None, typer.Option(help="Folder for the homes; kept. Default: a temporary one.")] = None,
     until_height: Annotated[int | None, typer.Option(min=1, help="End when all have finalised this height.")] = None,
+    example: Annotated[
+        str, typer.Option(help="Let miners and validators of this example play the subnet: see examples/.")
+    ] = "",
+    until_epochs: Annotated[
+        int | None, typer.Option(min=1, help="End after so many epochs that paid the example's miners.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document at the end.")] = False,
 ) -> None:
     """Start authorities and followers on this host and watch them; until Ctrl-C, or --until-height."""
@@ -39,7 +48,10 @@ def swarm(
 
         from ..swarm import Swarm, SwarmPlan
 
-        chain = swarm_chain(spec, profile, slot)
+        played = None if not example else _example(example, spec)
+        if until_epochs is not None and played is None:
+            raise usage_error("--until-epochs without --example", remedy="say which one, such as --example compute")
+        chain = swarm_chain(spec, profile, slot) if played is None else played_chain(played, profile, slot)
         if base is not None and base.exists() and any(base.iterdir()):
             raise usage_error(f"{base} is not empty", remedy="name a new folder: a swarm is a new chain")
         _end_on_signals()
@@ -47,7 +59,10 @@ def swarm(
         running = Swarm(SwarmPlan(folder, chain, peers, followers))
         try:
             running.make()
-            _watch(running, until_height, as_json)
+            if played is None:
+                _watch(running, until_height, as_json)
+            else:
+                _watch_example(running, played, until_height, until_epochs, as_json)
         finally:
             running.stop()
             if base is None:
@@ -81,6 +96,52 @@ def swarm_chain(spec: Path | None, profile: str, slot: float | None) -> ChainSpe
     return chain if slot_length is None else replace(chain, slot_length=Micros(slot_length))
 
 
+def _example(name: str, spec: Path | None) -> Example:
+    from ..swarm_example import find_example
+
+    if spec is not None:
+        raise usage_error("--example with --spec", remedy="an example plays the made subnet; leave one of them out")
+    return find_example(name)
+
+
+def played_chain(example: Example, profile: str, slot: float | None) -> ChainSpec:
+    """The spec of a swarm whose subnet is played by an example."""
+    from ..swarm import random_salt
+    from ..swarm_example import EXAMPLE_SLOT
+    from ..swarm_spec import played_spec
+
+    seconds = EXAMPLE_SLOT if slot is None and profile == "dev" else slot
+    length = None if seconds is None else round(seconds * 1_000_000)
+    return played_spec(profile, "swarm", random_salt(), length, example.miners)
+
+
+def _watch_example(
+    running: Swarm, example: Example, until_height: int | None, until_epochs: int | None, as_json: bool
+) -> None:
+    from ..swarm_play import Play
+
+    running.start()
+    play = Play(running, example)
+    play.start()
+    enough = None if until_epochs is None else partial(play.is_over, until_epochs)
+    ends = until_height is not None or until_epochs is not None
+    try:
+        if as_json:
+            running.watch(until_height, play.look, enough)
+        else:
+            _watch_live(running, until_height, play.look, enough, play)
+    except KeyboardInterrupt:
+        if ends:
+            raise SystemExit(Exit.INTERRUPTED) from None
+    play.look()
+    report = {**running.report(), **play.report()}
+    if as_json:
+        print_json(report)
+        return
+    rows = [list(neuron.values()) for neuron in report["neurons"]]
+    print_table(f"{example.name}, {report['paid_epochs']} paid epochs", list(report["neurons"][0]), rows)
+
+
 def _watch(running: Swarm, until_height: int | None, as_json: bool) -> None:
     from ..weight_keeper import WeightKeeper
 
@@ -102,7 +163,13 @@ def _watch(running: Swarm, until_height: int | None, as_json: bool) -> None:
         print_table(f"common height {report['common_height']}", list(report["peers"][0]), rows)
 
 
-def _watch_live(running: Swarm, until_height: int | None, keep: Callable[[Swarm], None]) -> None:
+def _watch_live(
+    running: Swarm,
+    until_height: int | None,
+    keep: Callable[[Swarm], None],
+    enough: Callable[[], bool] | None = None,
+    play: Play | None = None,
+) -> None:
     import sys
 
     from rich.console import Console
@@ -111,21 +178,28 @@ def _watch_live(running: Swarm, until_height: int | None, keep: Callable[[Swarm]
     from ..swarm_table import swarm_table
 
     if not sys.stdout.isatty():
-        _watch_plain(running, until_height, keep)
+        _watch_plain(running, until_height, keep, enough, play)
         return
-    with Live(swarm_table(running), console=Console(), refresh_per_second=4) as live:
+    with Live(swarm_table(running, play), console=Console(), refresh_per_second=4) as live:
 
         def show(swarm: Swarm) -> None:
             keep(swarm)
-            live.update(swarm_table(swarm))
+            live.update(swarm_table(swarm, play))
 
-        running.watch(until_height, show)
+        running.watch(until_height, show, enough)
 
 
-def _watch_plain(running: Swarm, until_height: int | None, keep: Callable[[Swarm], None]) -> None:
-    """Without a terminal: a line whenever the finalised heights change."""
+def _watch_plain(
+    running: Swarm,
+    until_height: int | None,
+    keep: Callable[[Swarm], None],
+    enough: Callable[[], bool] | None,
+    play: Play | None,
+) -> None:
+    """Without a terminal: a line whenever the finalised heights change, and one for each epoch that paid."""
     print(f"join with: yumad join '{running.bootstrap}'", flush=True)
     shown: list[int] = []
+    paid = 0
 
     def show(swarm: Swarm) -> None:
         keep(swarm)
@@ -134,5 +208,10 @@ def _watch_plain(running: Swarm, until_height: int | None, keep: Callable[[Swarm
             shown[:] = heights
             line = " ".join(f"{peer.name}={height}" for peer, height in zip(swarm.peers, heights, strict=True))
             print(f"finalised {line}", flush=True)
+        nonlocal paid
+        if play is not None and play.paid_epochs != paid:
+            paid = play.paid_epochs
+            line = " ".join(f"{variant}={share:.4f}" for variant, share in play.shares().items())
+            print(f"paid epoch {paid}: incentive {line}", flush=True)
 
-    running.watch(until_height, show)
+    running.watch(until_height, show, enough)

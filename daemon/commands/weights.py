@@ -215,8 +215,7 @@ def status(
         account = signing_hotkey(SignerOptions(wallet, hotkey, dev, wallets))
         with open_client(home) as client:
             folder = _folder(home, client.call("tx.context"))
-            target = CommitTarget(account, netuid, mechanism)
-            height, waiting = _waiting(client, target)
+            height, waiting = _waiting(client, target := CommitTarget(account, netuid, mechanism))
             scheduler = scheduler_of(client, target)
         rows = [{**entry, "here": folder.holds(_hash(entry))} for entry in waiting]
         if as_json:

@@ -21,7 +21,7 @@ from ..clock import SystemClock
 from ..hotkeys import open_hotkey
 from ..logging import get_logger
 from .backend import PluginBackend
-from .life import Launcher, PluginTimes, default_launcher
+from .life import Launcher, PluginTimes, Problem, default_launcher
 from .log_ring import LogLine, PluginLog
 from .reload import reload_plugin
 from .settings import (
@@ -235,8 +235,16 @@ class PluginHost:
         )
         self._plugins[name] = plugin
         self._idle.pop(name, None)
-        self._nursery.start_soon(plugin.run)
+        self._nursery.start_soon(self._run, plugin)
         return plugin
+
+    async def _run(self, plugin: SupervisedPlugin) -> None:
+        """A fault of ours ends one plugin, never the peer (DESIGN 14)."""
+        try:
+            await plugin.run()
+        except Exception as error:
+            self._log.error("a plugin's supervisor failed", plugin=plugin.who.name, error=repr(error))
+            plugin.problem = Problem("internal", "the peer failed to supervise it", "see the peer's log; run it again")
 
     def _find(self, name: str) -> SupervisedPlugin:
         plugin = self._plugins.get(name)

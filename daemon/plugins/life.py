@@ -140,7 +140,7 @@ class PluginLife:
     async def stop(self, drain: float, grace: float) -> None:
         """End it: `drain` seconds for the calls it has, then SIGTERM, after `grace` seconds SIGKILL."""
         self._stopping = True
-        if self.session is not None and drain > 0:
+        if self.session is not None and self.ready.is_set() and drain > 0:
             with trio.move_on_after(drain):
                 await self.session.drain()
         if self._process is not None:
@@ -173,6 +173,7 @@ class PluginLife:
             "hotkey": bytes(self._who.hotkey),
             "arguments": list(self._settings.arguments),
             "store": str(self._folder / STORE_FOLDER),
+            "variant": self._settings.variant,
         }
 
     def _launch(self, token: bytes, store: Path) -> Launch:

@@ -34,7 +34,7 @@ RATE: Final = Quota(512 * 1024, 2)
 MAX_CHUNK: Final = 64 * 1024
 """Bytes handed over at one time."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,12 @@ class PluginLog:
             self._file_size = None
 
 
+def printable(text: str) -> str:
+    """`text` with control characters as escapes."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def _shown(line: bytes) -> str:
     text = line.rstrip(b"\r").decode("utf-8", "replace")
-    cut = text[:MAX_LINE]
-    shown = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", cut)
+    shown = printable(text[:MAX_LINE])
     return shown if len(text) <= MAX_LINE else f"{shown}… ({len(text) - MAX_LINE} more)"

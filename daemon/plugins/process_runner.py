@@ -7,6 +7,7 @@ it ends, and the plugin follows. Children are found through /proc by their sessi
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -39,6 +40,8 @@ OWN_PREFIX: Final = "YUMAD_"
 
 READ_RATE: Final = 64 << 20
 """Bytes of output read in a second. What is above it waits in the pipe: the plugin pays, not the peer."""
+
+_PR_SET_DUMPABLE: Final = 4
 
 _SWEEPS: Final = 20
 """Looks through /proc until nothing is left; a plugin that forks faster is ended by the next start's sweep."""
@@ -116,7 +119,10 @@ class PluginProcess:
         finally:
             os.close(reading)
         _limit(process.pid, launch.memory)
-        os.write(writing, launch.token)  # only now: what is not limited yet must not run the author's code
+        try:
+            os.write(writing, launch.token)  # only now: what is not limited yet must not run the author's code
+        except BrokenPipeError:
+            pass  # it has ended already; whoever waits for it will see that
         return cls(process, writing, launch.mark)
 
     async def wait(self) -> int:
@@ -156,6 +162,15 @@ class PluginProcess:
         os.close(self._lifeline)
         if self._process.stdout is not None:
             await trio.aclose_forcefully(self._process.stdout)
+
+
+def deny_inspection() -> bool:
+    """Keep other processes of this user, plugins above all, from reading this one's memory and environment.
+
+    Where they run as the same user, /proc and ptrace would show them the keys of the peer. Whether the kernel did it;
+    root sees everything all the same.
+    """
+    return bool(ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) == 0)
 
 
 def _limit(pid: int, memory: int) -> None:

@@ -28,6 +28,7 @@ from ...protocols.axon.plugin_wire import MAX_METHOD, FrameBuffer, encode_value
 from ...protocols.axon.status import Status
 from ..logging import get_logger
 from .backend import OpenCall, PluginBackend, PluginIdentity
+from .log_ring import printable
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -182,11 +183,11 @@ class PluginSession:
     async def _ready(self, exchange: Exchange) -> None:
         fields = Fields(exchange.body, "ready")
         readiness = Readiness(
-            fields.text("subnet", 64),
+            printable(fields.text("subnet", 64)),
             fields.whole("version", 0, 0xFFFF),
             tuple(str(role)[:16] for role in fields.items("roles", 2)),
             tuple(served_method(item) for item in fields.items("methods", MAX_METHODS)),
-            fields.text("validator", 128),
+            printable(fields.text("validator", 128)),
         )
         fields.done()
         if self._is_ready:
@@ -278,7 +279,7 @@ class PluginSession:
 
     def _notified(self, method: str, body: Any) -> None:
         if method == "failed" and isinstance(body, list) and len(body) == 3 and all(isinstance(p, str) for p in body):
-            self._on_failed(body[0][:64], body[1][:2000], body[2][:1000])
+            self._on_failed(printable(body[0][:64]), printable(body[1][:2000]), printable(body[2][:1000]))
 
     def _fault(self, method: str, error: BaseException) -> None:
         self._log.error("a plugin's request failed", plugin=self._who.name, request=method[:64], error=repr(error))

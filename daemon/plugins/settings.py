@@ -43,6 +43,8 @@ class PluginSettings:
     hotkey: str
     """`dev:NAME`, or `WALLET/HOTKEY` in `wallets`."""
     wallets: str = DEFAULT_WALLETS
+    variant: str = ""
+    """Another way of answering that the file names, such as a bad miner for a test swarm; empty for the honest one."""
     arguments: tuple[str, ...] = ()
     """Handed to the author's file, as `sys.argv`."""
     environment: tuple[str, ...] = ()

@@ -95,7 +95,7 @@ class PluginSocket:
             try:
                 with trio.move_on_after(self._hello_seconds):
                     greeted = await self._greet(stream)
-            except (MalformedError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            except Exception as error:  # whatever a stranger sends ends its connection only
                 self._log.warning("a connection to the plugin socket was refused", reason=str(error)[:200])
             finally:
                 self._unknown -= 1

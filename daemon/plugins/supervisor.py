@@ -246,7 +246,7 @@ class SupervisedPlugin:
             "file": self.settings.file,
             "state": self.state.value,
             "reloading": self.reloading,
-            "pid": life.pid if life is not None and alive else None,
+            "pid": (life.pid or None) if life is not None and alive else None,
             "uptime": int(now - life.ready_at) if life is not None and alive and life.ready_at else 0,
             "restarts": self.restarts,
             "calls": self.calls,

@@ -24,9 +24,13 @@ class Answered:
     reports plays no part: it would only have to report less."""
 
 
-def job_seed(secret: bytes, hotkey: str) -> bytes:
-    """16 bytes that differ for every miner and every round; `secret` is drawn afresh each round."""
-    return hashlib.blake2b(hotkey.encode(), key=secret, digest_size=16).digest()
+def job_seed(salt: bytes, validator: str, miner: str) -> bytes:
+    """16 bytes of a miner's job: from the round's salt and both hotkeys.
+
+    A miner works on the job that is its own and its caller's. Whoever passes a request on to an honest miner gets the
+    answer to another job.
+    """
+    return hashlib.blake2b(f"{validator}/{miner}".encode(), key=salt, digest_size=16).digest()
 
 
 def speed_scores(answers: Mapping[str, Answered]) -> dict[str, float]:

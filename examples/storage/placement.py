@@ -12,7 +12,7 @@ from hashlib import blake2b
 from random import Random
 from typing import Final
 
-from keeper import Keeper
+from keeper import UNPAID, Keeper
 from manifest import Shard, Stripe
 from merkle import root_of
 from reed_solomon import POINTS, interpolate, join, split
@@ -41,6 +41,8 @@ class NewStripe:
     """Fresh data for these holders."""
 
     hotkeys: tuple[str, ...]
+    user: bool = False
+    """A block of a user's file; else filler."""
 
 
 def plan(keeper: Keeper, rng: Random, *, waiting: bool = False) -> list[Move | NewStripe]:
@@ -63,7 +65,8 @@ def plan(keeper: Keeper, rng: Random, *, waiting: bool = False) -> list[Move | N
         return sorted(candidates, key=lambda hotkey: -state.miner(hotkey).credit)
 
     slots, repairing = free(repair=False), free(repair=True)
-    if waiting and len(slots) < min(N, len(state.miners)):
+    trusted = [hotkey for hotkey, standing in state.miners.items() if standing.credit >= UNPAID]
+    if waiting and sum(hotkey in slots for hotkey in trusted) < min(N, len(trusted)):
         filler = next((stripe_id for stripe_id, stripe in state.stripes.items() if not stripe.name), None)
         if filler is not None:
             keeper.remove(filler)
@@ -83,7 +86,14 @@ def plan(keeper: Keeper, rng: Random, *, waiting: bool = False) -> list[Move | N
             if len(moves) < MAX_MOVES:
                 move(stripe_id, stripe, hotkey)
     budget = MAX_MOVES - len(moves)
-    while budget >= N and len(chosen := best(slots, set())[:N]) == N:  # new data
+    untrusted = state.miners.keys() - set(trusted)
+    enough = max(2, min(N, len(trusted)))
+    while waiting and budget >= N and len(chosen := best(slots, untrusted)[:N]) >= enough:  # users' data
+        moves.append(NewStripe(tuple(chosen), user=True))
+        budget -= N
+        for hotkey in chosen:
+            slots[hotkey] -= 1
+    while budget >= N and len(chosen := best(slots, set())[:N]) == N:  # filler
         moves.append(NewStripe(tuple(chosen)))
         budget -= N
         for hotkey in chosen:

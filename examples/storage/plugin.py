@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import trio
 from inbox import Inbox
-from keeper import CHUNKS_ASKED, UNPAID, Challenge, Keeper
+from keeper import CHUNKS_ASKED, Challenge, Keeper
 from manifest import load, save
 from merkle import ChunkProof
 from placement import (
@@ -193,8 +193,7 @@ class Storage(Validator):
         for step in plan(keeper, round.rng, waiting=inbox.next_block(keeper.state, 1) is not None):
             if isinstance(step, NewStripe):
                 size = stripe_bytes(len(step.hotkeys))
-                trusted = all(keeper.state.miner(hotkey).credit >= UNPAID for hotkey in step.hotkeys)
-                block = inbox.next_block(keeper.state, size) if trusted else None
+                block = inbox.next_block(keeper.state, size) if step.user else None
                 name, offset, data = block or ("", 0, round.rng.randbytes(size))
                 stripe_id = new_stripe(keeper, data, len(step.hotkeys), round.rng, name, offset)
                 if name:

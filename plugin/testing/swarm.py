@@ -22,6 +22,7 @@ from ..validator import Result, Validator
 from .adversaries import ADVERSARIES, adversary, flood
 from .chain import FakeChain, dev_hotkey
 from .host import MemoryHost, MemoryNetwork, Tap
+from .wire_host import WireHost, WireNetwork
 
 STAKE: Final = 1_000_000_000_000
 """Of each validator, in rao."""
@@ -48,8 +49,8 @@ class Node:
 class Swarm:
     """Neurons on a fake chain; open one with `Swarm.of`."""
 
-    def __init__(self, chain: FakeChain, network: MemoryNetwork, rng: random.Random) -> None:
-        self.chain, self.network, self.rng = chain, network, rng
+    def __init__(self, chain: FakeChain, network: MemoryNetwork, rng: random.Random, folder: Path) -> None:
+        self.chain, self.network, self.rng, self.folder = chain, network, rng, folder
         self.nodes: list[Node] = []
 
     @classmethod
@@ -67,15 +68,16 @@ class Swarm:
         seed: int = 0,
         latency: float = 0.0,
         tap: Tap | None = None,
+        wire: bool = False,
     ) -> AsyncIterator[Swarm]:
         """All neurons up. `miners` honest ones beside variants and adversaries; `latency` in seconds one way.
 
-        A path is loaded anew for each neuron, so that none shares module variables; everything else is shared. Raises
-        InvalidError for an adversary or variant there is not.
+        A path is loaded anew for each neuron, so that none shares module variables; everything else is shared. With
+        `wire` every call is signed and framed as between live peers (no tap there). Raises InvalidError for an
+        adversary or variant there is not.
         """
         check_adversaries(adversaries or {})
         rng, chain = random.Random(seed), FakeChain()
-        swarm = cls(chain, MemoryNetwork(chain, random.Random(seed + 1).randbytes, tap), rng)
         first = loaded(plugin, validator)
         if first.validator is None and validators:
             validators = 0
@@ -84,10 +86,14 @@ class Swarm:
             kinds += [kind] * count
         counts: dict[str, int] = {}
         async with AsyncExitStack() as stack:
+            network = MemoryNetwork(chain, random.Random(seed + 1).randbytes, tap)
+            if wire:
+                network = WireNetwork(chain, seed + 1, latency, await stack.enter_async_context(_background()))
+            swarm = cls(chain, network, rng, folder)
             for kind in kinds:
                 number = counts[kind] = counts.get(kind, -1) + 1
                 own = load_plugin(Path(plugin), anew=True) if isinstance(plugin, Path | str) else first
-                node = swarm._add(f"{kind}/{number}", kind, own, folder, latency)
+                node = await swarm.add(f"{kind}/{number}", kind, own, folder, latency)
                 if kind == "validator":
                     node.run = await ValidatorRun.start(
                         own, node.host, store=folder / str(node.uid), threads=False, log=node.log.append,
@@ -105,12 +111,18 @@ class Swarm:
                     node.host.handler = adversary(kind, service.handle, node.host, swarm._honest, rng)
             yield swarm
 
-    def _add(self, name: str, kind: str, plugin: Plugin, folder: Path, latency: float) -> Node:
+    async def add(self, name: str, kind: str, plugin: Plugin, folder: Path, latency: float = 0.0) -> Node:
+        """One more neuron, registered and without code that runs: a caller, or one to be started."""
         hotkey, is_validator = dev_hotkey(name), kind == "validator"
         # A neuron that copies has to be let in by the miners it asks, as a validator of its own would be.
         trusted = is_validator or kind == "copy"
         neuron = self.chain.register(hotkey, stake=STAKE if is_validator else 0, permit=trusted)
-        node = Node(name, hotkey, neuron.uid, kind, plugin, MemoryHost(self.network, hotkey, latency))
+        host = (
+            await WireHost.up(self.network, name)
+            if isinstance(self.network, WireNetwork)
+            else MemoryHost(self.network, hotkey, latency)
+        )
+        node = Node(name, hotkey, neuron.uid, kind, plugin, host)
         (folder / str(neuron.uid)).mkdir(parents=True, exist_ok=True)
         self.nodes.append(node)
         return node
@@ -156,7 +168,7 @@ class Swarm:
         target = self.node(to) if isinstance(to, str) else to
         calling = caller or next(iter(self.validators), None)
         if calling is None:
-            calling = self._add("validator/0", "validator", target.plugin, Path(target.plugin.file or ".").parent, 0.0)
+            calling = await self.add("validator/0", "validator", target.plugin, self.folder)
         calls = Calls(
             calling.host, calling.hotkey, {node.hotkey: node.uid for node in self.nodes}, self.network.random_bytes
         )
@@ -169,6 +181,20 @@ class Swarm:
             miner.name: sum(table.get(miner.hotkey, 0.0) for table in tables) / max(len(tables), 1)
             for miner in self.miners
         }
+
+
+@asynccontextmanager
+async def _background() -> AsyncIterator[trio.Nursery]:
+    """A nursery that ends with its block, and lets the block's own error through as it is: a failed assertion of a
+    test should read like one."""
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
 
 
 def loaded(what: Plugin | Subnet | ModuleType | Path | str, validator: type[Validator] | None = None) -> Plugin:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
@@ -14,12 +15,12 @@ import trio
 
 from ...consensus.signature import KeyPair
 from ...consensus.types import AccountId, Hash32
-from ..transport import DialFailed, StreamRefused, Transport
+from ..transport import DialFailed, StreamRefused
 from .client_call import OutgoingCall, exchange
 from .client_stream import ClientStream, open_call_stream
 from .envelope import Flag
 from .frames import Part
-from .interfaces import CallResult, Directory, Endpoint, Latency, StreamAborted
+from .interfaces import CallResult, CallTransport, Directory, Endpoint, Latency, StreamAborted
 from .limits import AxonLimits
 from .pool import StreamPool
 from .status import Status
@@ -42,7 +43,7 @@ class AxonClient:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: CallTransport,
         protocol_id: str,
         genesis_hash: Hash32,
         directory: Directory,
@@ -276,19 +277,7 @@ class AxonClient:
 
 
 def _in_channel(call: OutgoingCall) -> OutgoingCall:
-    return OutgoingCall(
-        call.genesis_hash,
-        call.local_peer,
-        call.key,
-        call.netuid,
-        call.receiver,
-        call.method,
-        call.version,
-        call.body,
-        call.body_hash,
-        call.flags | Flag.CHANNEL,
-        call.deadline,
-    )
+    return replace(call, flags=call.flags | Flag.CHANNEL)
 
 
 class _Gate:

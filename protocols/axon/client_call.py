@@ -149,11 +149,13 @@ def _result(call: OutgoingCall, lane: Lane, status: Status, text: str, sent_at: 
 async def _answer(call: OutgoingCall, lane: Lane, request: Hash32, request_id: bytes, now_ns: int) -> Head:
     """The reply head; uploads the rest of the body when the server asks for it."""
     rest = len(call.body) - FIRST_PART
+    is_introduced = False
     while True:
         kind, payload = await next_frame(lane)
         if kind is Kind.REPLY:
             return check_head(call, lane, payload, request, request_id, now_ns)
-        if kind is Kind.CERTIFICATE:
+        if kind is Kind.CERTIFICATE and call.is_channel and not is_introduced:
+            is_introduced = True
             note_certificate(call, lane, payload, now_ns)
         elif kind is Kind.CREDIT and rest > 0 and decode_credit(payload) >= rest:
             rest = 0

@@ -19,7 +19,7 @@ from .client_call import (
     upload_rest,
 )
 from .envelope import Flag, Reply, Trailer, decode_trailer, sign_trailer, verify_trailer
-from .frames import FIRST_PART, Kind, Part, decode_credit, frame, with_body
+from .frames import FIRST_PART, FRAMES_IN_A_ROW, Kind, Part, decode_credit, frame, with_body
 from .interfaces import CallResult, Latency, StreamAborted
 from .limits import AxonLimits
 from .pool import Lane
@@ -119,9 +119,12 @@ class ClientStream:
 
     async def read(self) -> None:
         """Read what the server sends until the call is over. Never raises an Exception."""
+        frames = 0
         try:
             while not await self._take_frame():
-                pass
+                frames += 1
+                if frames % FRAMES_IN_A_ROW == 0:
+                    await trio.lowlevel.checkpoint()
         except AttemptFailed as failure:
             self._fail(failure.status, failure.text)
         except StreamClosed as error:
@@ -149,7 +152,7 @@ class ClientStream:
                 self._uploaded.set()
             else:
                 self._outbox.grant(decode_credit(payload))
-        elif kind is Kind.CERTIFICATE:
+        elif kind is Kind.CERTIFICATE and self._call.is_channel and self._head is None:
             note_certificate(self._call, self._lane, payload, self._now_ns)
         elif self._head is None or kind is Kind.CALL:
             raise MalformedError(f"{kind.name} frame before a reply head")

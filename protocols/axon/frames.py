@@ -22,14 +22,17 @@ MAX_PART: Final = 64 * 1024
 """Bytes of a DATA or MESSAGE frame: what a small call on the same connection may have to wait for (R16)."""
 
 SENT_PART: Final = 59_904
-"""Bytes we put into a DATA frame of a large body: with both headers it fits one frame of the multiplexer (60 000), where
-64 KiB would take two."""
+"""Bytes we put into a DATA frame of a large body: with both headers it fits one frame of the multiplexer (60 000), of
+which 64 KiB would take two."""
 
 FIRST_PART: Final = MAX_PART
 """Bytes of a body that travel with the envelope, before the server has said a word."""
 
 READ_AHEAD: Final = MAX_PART + 2 * MAX_ENVELOPE
 """Bytes asked of the stream at once: one whole call of up to 64 KiB."""
+
+FRAMES_IN_A_ROW: Final = 64
+"""Frames after which a reader lets other tasks run: thousands of tiny ones may lie in one buffer."""
 
 Part = bytes | bytearray | memoryview
 

@@ -12,9 +12,20 @@ from enum import Enum
 from typing import Protocol
 
 from ...consensus.types import AccountId
-from ..transport import PeerId
+from ..transport import PeerId, Stream, StreamHandler
 from .policy import Policy
 from .status import Status
+
+
+class CallTransport(Protocol):
+    """The part of a `Transport` that calls need."""
+
+    @property
+    def local_peer(self) -> PeerId: ...
+    def set_stream_handler(self, protocol: str, handler: StreamHandler) -> None: ...
+    def remote_address(self, peer: PeerId) -> str | None: ...
+    async def dial(self, address: str) -> PeerId: ...
+    async def open_stream(self, peer: PeerId, protocol: str, *, timeout: float) -> Stream: ...
 
 
 class Freshness(Enum):

@@ -1,7 +1,7 @@
 """One connection between a peer and a plugin: requests in both directions, each with streams of messages (AXON R24).
 
 Both sides use this class; they differ in the parity of their ids and in the limits they set. Everything is bounded:
-requests that are open, bytes that wait to be written, messages that nobody has read (by credit), frames per second.
+requests that are open, bytes that wait to be written, messages that nobody has read (by credit), what is read a second.
 Whatever breaks a bound ends the link, never the process: `run` returns and `reason` says why.
 """
 
@@ -32,6 +32,9 @@ MESSAGE_COST: Final = 64
 
 WRITE_TIMEOUT: Final = 15.0
 """Seconds the other side may take to read one WRITE_BYTES; then it counts as not reading."""
+
+FRAME_ITEMS: Final = 80
+"""What a frame costs beside its items: a task, a look-up, an answer."""
 
 _WRITE_BYTES: Final = 256 * 1024
 _READ_BYTES: Final = 256 * 1024
@@ -65,8 +68,11 @@ class LinkLimits:
 
     open_requests: int = 256
     """Requests of the other side at one time; more are answered with the error `busy`."""
-    frames_per_second: int = 5_000
-    """Frames that are read; the rest waits in the socket."""
+    items_per_second: int = 200_000
+    """Items of frames that are read, and FRAME_ITEMS for each frame: a bound on the time that reading takes. The rest
+    waits in the socket."""
+    bytes_per_second: int = 256 << 20
+    """The same for their bytes."""
     write_timeout: float = WRITE_TIMEOUT
 
 
@@ -353,18 +359,18 @@ class PluginLink:
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def _read_all(self, nursery: trio.Nursery) -> None:
-        bucket = TokenBucket(Quota(self._limits.frames_per_second, 1), trio.current_time())
+        items = TokenBucket(Quota(self._limits.items_per_second, 1), trio.current_time())
+        size = TokenBucket(Quota(self._limits.bytes_per_second, 1), trio.current_time())
         try:
             while True:
                 while (frame := self._buffer.next()) is not None:
                     self._take(frame, nursery)
-                    wait = bucket.wait(1, trio.current_time())
-                    bucket.take(1, trio.current_time())
-                    await trio.sleep(wait)
+                    await _pay(items, self._buffer.items + FRAME_ITEMS)
                 data = await self._stream.receive_some(_READ_BYTES)
                 if not data:
                     return
                 self._buffer.feed(bytes(data))
+                await _pay(size, len(data))
         except MalformedError as error:
             self.reason = f"it sent what is no frame of the protocol: {error.message}"
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -426,6 +432,14 @@ class PluginLink:
 
     def _refuse(self, number: int, code: str, text: str) -> None:
         self.post(Frame(number, FrameKind.ERROR, body=[code, text[:_MOST_TEXT]]))
+
+
+async def _pay(bucket: TokenBucket, cost: int) -> None:
+    """Take `cost`, and wait until it was there."""
+    now = trio.current_time()
+    wait = bucket.wait(cost, now)
+    bucket.take(cost, now)
+    await trio.sleep(wait)
 
 
 def _refusal(body: object) -> tuple[str, str]:

@@ -85,7 +85,10 @@ def encode_frame(frame: Frame) -> bytes:
 
 def decode_frame(payload: bytes) -> Frame:
     """The frame of a payload (without its length). Raises MalformedError."""
-    value = decode_value(payload)
+    return _frame_of(decode_value(payload))
+
+
+def _frame_of(value: Any) -> Frame:
     if type(value) is not list or len(value) != 4:
         raise MalformedError("a frame is an array of four")
     number, kind, method, body = value
@@ -105,15 +108,20 @@ def encode_value(value: Any) -> bytes:
 
 def decode_value(data: bytes) -> Any:
     """The plain value of which `data` is one encoding: numbers, texts, bytes, arrays, maps. Raises MalformedError."""
-    _check_form(data)
+    count_items(data)
+    return _loaded(data)
+
+
+def _loaded(data: bytes) -> Any:
     try:
         return cbor2.loads(data)
     except Exception as error:  # text that is not UTF-8, keys that are maps: whatever the library raises is a refusal
         raise MalformedError("not decodable") from error
 
 
-def _check_form(data: bytes) -> None:
-    """Whether `data` is exactly one item without tags and open lengths, not too deep, and no longer than it says."""
+def count_items(data: bytes) -> int:
+    """How many items `data` has. Raises MalformedError unless it is exactly one, with those inside it, without tags and
+    open lengths, not too deep, and as long as it says."""
     position, size, items = 0, len(data), 0
     pending = [1]
     while pending:
@@ -151,6 +159,7 @@ def _check_form(data: bytes) -> None:
             raise MalformedError("tags are not allowed")
     if position != size:
         raise MalformedError("truncated" if position > size else f"{size - position} trailing bytes")
+    return items
 
 
 def _simple_bytes(short: int) -> int:
@@ -168,6 +177,8 @@ class FrameBuffer:
     def __init__(self, most: int = MAX_FRAME) -> None:
         """`most` bytes of a frame are taken."""
         self.most = most
+        self.items = 0
+        """In the latest frame: what it cost to read it."""
         self._buffer = bytearray()
 
     def __len__(self) -> int:
@@ -191,4 +202,5 @@ class FrameBuffer:
         with memoryview(buffer) as view:
             payload = bytes(view[LENGTH_BYTES:end])
         del buffer[:end]
-        return decode_frame(payload)
+        self.items = count_items(payload)
+        return _frame_of(_loaded(payload))

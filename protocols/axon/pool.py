@@ -14,9 +14,9 @@ from typing import Final
 import trio
 
 from ...consensus.types import AccountId
-from ..transport import DialFailed, NotConnected, PeerId, Stream, StreamRefused, Transport
+from ..transport import DialFailed, NotConnected, PeerId, Stream, StreamRefused
 from .frames import FrameReader
-from .interfaces import Endpoint
+from .interfaces import CallTransport, Endpoint
 
 MAX_IDLE: Final = 64
 """Unused streams kept per peer."""
@@ -62,7 +62,7 @@ class _PeerLanes:
 class StreamPool:
     """All streams of one protocol."""
 
-    def __init__(self, transport: Transport, protocol_id: str) -> None:
+    def __init__(self, transport: CallTransport, protocol_id: str) -> None:
         self._transport = transport
         self._protocol_id = protocol_id
         self._peers: dict[PeerId, _PeerLanes] = {}

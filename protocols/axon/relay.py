@@ -22,7 +22,8 @@ from ...consensus.types import MalformedError
 from ..framing import frame, read_frame
 from ..limits import OPEN_TIMEOUT
 from ..names import NetworkNames
-from ..transport import DialFailed, NotConnected, PeerId, Stream, StreamClosed, StreamRefused, Transport
+from ..transport import DialFailed, NotConnected, PeerId, Stream, StreamClosed, StreamRefused
+from .interfaces import CallTransport
 
 LEASE: Final = 30 * 60.0
 """Seconds a reservation lasts while the target stays connected; it asks again at half of that."""
@@ -107,7 +108,7 @@ class RelayedStream:
 
 
 async def open_through_relay(
-    transport: Transport, protocol: str, relay: PeerId, target: PeerId, *, timeout: float
+    transport: CallTransport, protocol: str, relay: PeerId, target: PeerId, *, timeout: float
 ) -> RelayedStream:
     """An axon stream to `target` through `relay`, which must be connected, within `timeout` seconds.
 
@@ -117,7 +118,7 @@ async def open_through_relay(
     return RelayedStream(stream, target)
 
 
-async def open_relayed(transport: Transport, protocol: str, address: str, *, timeout: float) -> RelayedStream:
+async def open_relayed(transport: CallTransport, protocol: str, address: str, *, timeout: float) -> RelayedStream:
     """The same for `<multiaddr>/p2p/<relay>/relay/p2p/<target>`, dialing the relay if need be.
 
     Raises DialFailed, also for an address that names no relay, and StreamRefused.
@@ -137,7 +138,7 @@ async def open_relayed(transport: Transport, protocol: str, address: str, *, tim
         raise DialFailed(address, "the relay cannot be reached") from error
 
 
-async def reserve(transport: Transport, protocol: str, relay: PeerId, *, timeout: float = OPEN_TIMEOUT) -> float:
+async def reserve(transport: CallTransport, protocol: str, relay: PeerId, *, timeout: float = OPEN_TIMEOUT) -> float:
     """Ask a connected relay to take calls for this peer; gives the seconds for which it does.
 
     Raises NotConnected, or StreamRefused with the relay's reason.
@@ -148,7 +149,7 @@ async def reserve(transport: Transport, protocol: str, relay: PeerId, *, timeout
 
 
 async def _ask(
-    transport: Transport, protocol: str, relay: PeerId, message: list[Any], timeout: float
+    transport: CallTransport, protocol: str, relay: PeerId, message: list[Any], timeout: float
 ) -> tuple[Stream, int]:
     """Send the first frame; the stream stays open when the relay agrees."""
     started = trio.current_time()

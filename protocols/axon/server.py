@@ -1,40 +1,29 @@
-"""Serving calls: streams, their calls one after the other, refusals (AXON R1-R9; docs/axon.md).
+"""Serving calls on one peer: who is registered, and what all streams share (AXON R1-R9; docs/axon.md).
 
-A stream has one reader; the call that it carries runs in a task beside it, so that the end of the stream, a reset and
-the deadline all cancel the handler at once. Nothing that a caller sends raises out of here.
+Nothing that a caller sends raises out of here.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
 from ...consensus.signature import KeyPair
-from ...consensus.types import AccountId, Hash32, MalformedError
+from ...consensus.types import AccountId, Hash32
 from ..peer_ledger import Offence
 from ..penalties import Penalties
-from ..transport import PeerId, Stream, StreamClosed, Transport
-from .certificate import RENEW_NS, PeerCertificate, decode_certificate, issue_certificate
-from .checks import CallRefused, ServerContext, check_call
-from .envelope import Flag, Reply, decode_trailer, envelope_digest, envelope_outline, sign_reply
-from .frames import FIRST_PART, FrameReader, Kind, decode_credit, frame
-from .interfaces import Admission, CallerView, Handler, IncomingCall, ReplayStore, ServedMethod
+from ..transport import PeerId, Stream
+from .certificate import PeerCertificate, issue_certificate
+from .checks import ServerContext
+from .interfaces import Admission, CallerView, CallTransport, Handler, IncomingCall, ReplayStore, ServedMethod
 from .limits import AxonLimits, KnockLimiter, network_of
 from .registrations import Registration, ServedTable
+from .served_stream import ServedStream
 from .server_call import CallRecord, ServerCall
 from .status import Status
-
-NO_REQUEST: Final = bytes(16)
-"""Request id in refusals of calls that could not be read."""
-
-PAUSE: Final = 1.0
-"""Seconds for which the stream of a muted peer is not read: what it sends then waits at its own side."""
-
-MAX_CERTIFICATES: Final = 16
-"""Hotkeys that may be certified on one stream."""
 
 
 class AxonServer:
@@ -42,7 +31,7 @@ class AxonServer:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: CallTransport,
         protocol_id: str,
         genesis_hash: Hash32,
         view: CallerView,
@@ -79,8 +68,18 @@ class AxonServer:
         self.context.places[place] = registration
         return registration
 
+    @property
+    def running(self) -> int:
+        """Calls that wait or run now."""
+        return sum(registration.table.running for registration in self.context.places.values())
+
+    def close(self) -> None:
+        """Serve nothing more; calls that run are cancelled and their callers told so."""
+        for registration in list(self.context.places.values()):
+            registration.close()
+
     async def _serve(self, stream: Stream) -> None:
-        await _ServedStream(self, stream).run()
+        await ServedStream(self, stream).run()
 
     def certify(self, registration: Registration) -> PeerCertificate:
         """A served hotkey's certificate for this peer."""
@@ -107,215 +106,6 @@ class AxonServer:
     def note_flood(self, peer: PeerId) -> None:
         """A call of a peer that is muted or over its quota: many of them disconnect it."""
         self._penalties.offend(peer, Offence.FLOOD)
-
-
-class _ServedStream:
-    """One inbound stream, for as long as it lives."""
-
-    def __init__(self, server: AxonServer, stream: Stream) -> None:
-        self._server = server
-        self._context = server.context
-        self._stream = stream
-        self._peer = stream.peer
-        self._network = server.network_of(stream.peer)
-        self._reader = FrameReader(stream)
-        self._call: ServerCall | None = None
-        self._skip = 0
-        """Bytes of DATA still to come that belong to a call that is over."""
-        self._certified: dict[AccountId, int] = {}
-        self._introduced: dict[AccountId, int] = {}
-        """Own hotkeys whose certificate was sent on this stream, with its expiry in ns."""
-        self._is_finished = False
-        """Whether it may be closed in peace; else it is reset."""
-        self._idle = trio.CancelScope()
-        self._nursery: trio.Nursery
-
-    async def run(self) -> None:
-        async with trio.open_nursery() as self._nursery:
-            with self._idle:
-                self._rest()
-                try:
-                    self._is_finished = await self._read_frames()
-                except StreamClosed:
-                    pass
-                except MalformedError as error:
-                    self._server.note_bad_input(self._peer, self._network)
-                    self._is_finished = await self._refuse(NO_REQUEST, CallRefused(Status.MALFORMED, error.message))
-            if not self._is_finished or self._call is not None:
-                # The caller's end first: whoever is blocked in a write of the call's task is woken by it.
-                await self._stream.reset()
-            self._nursery.cancel_scope.cancel()
-
-    def _rest(self) -> None:
-        self._idle.deadline = trio.current_time() + self._context.limits.idle_connection
-
-    async def _read_frames(self) -> bool:
-        """Until the stream is over; True when it ended as it should. Raises StreamClosed and MalformedError."""
-        while (header := await self._reader.header()) is not None:
-            kind, size = header
-            if kind is Kind.DATA:
-                await self._take_data(size)
-                continue
-            payload = await self._reader.payload(size)
-            if kind is Kind.CALL:
-                if not await self._take_call(payload):
-                    return True
-            elif kind is Kind.CERTIFICATE:
-                self._take_certificate(payload)
-            else:
-                self._take_stream_frame(kind, payload)
-        return True
-
-    # --- calls --------------------------------------------------------------------------------------------------------
-
-    async def _take_call(self, data: bytes) -> bool:
-        """Begin a call or refuse it; False when the stream cannot carry another."""
-        if self._call is not None or self._skip:
-            raise MalformedError("a call before the last one was over")
-        now = trio.current_time()
-        wait = self._context.knocks.wait(self._peer, self._network, now)
-        if wait > 0:
-            return await self._put_off(data, wait, now)
-        try:
-            checked = check_call(self._context, data, self._certified)
-        except CallRefused as refusal:
-            if refusal.status in (Status.BAD_SIGNATURE, Status.MALFORMED):
-                self._server.note_bad_input(self._peer, self._network)
-            envelope = refusal.envelope
-            if envelope is None:
-                await self._refuse(NO_REQUEST, refusal)
-                return False  # where its body ends is anybody's guess
-            request = envelope_digest(self._context.genesis_hash, data[:-64])
-            self._skip = min(envelope.body_length, FIRST_PART)
-            await self._refuse(envelope.request_id, refusal, request)
-            # Messages of a stream may be on their way already.
-            return not envelope.flags & (Flag.STREAM_IN | Flag.STREAM_OUT)
-        call = ServerCall(self._context, self._stream, checked, now)
-        flags = checked.envelope.flags
-        if flags & Flag.CHANNEL:
-            call.certificate = self._introduction(checked.registration)
-        if flags & (Flag.STREAM_IN | Flag.STREAM_OUT):
-            streams = self._context.open_streams
-            streams[call.caller] = streams.get(call.caller, 0) + 1
-        self._call = call
-        self._idle.deadline = float("inf")
-        checked.table.scopes.add(call.scope)
-        self._nursery.start_soon(self._run_call, call, checked.table)
-        return True
-
-    def _introduction(self, registration: Registration) -> bytes:
-        """A CERTIFICATE frame when the caller has none of ours that is still good, else nothing."""
-        if self._introduced.get(registration.hotkey, 0) > self._context.now_ns() + RENEW_NS:
-            return b""
-        certificate = self._server.certify(registration)
-        self._introduced[registration.hotkey] = certificate.expires
-        return frame(Kind.CERTIFICATE, certificate.encode())
-
-    async def _run_call(self, call: ServerCall, table: ServedTable) -> None:
-        streams = call.inbox is not None or call.outbox is not None
-        record = CallRecord(call.method.name, call.netuid, Status.CANCELLED)
-        try:
-            record = await call.run(self._call_done)
-        except StreamClosed:
-            pass
-        finally:
-            if self._call is call:
-                self._call_done()
-            table.leave(call.scope)
-            if streams:
-                self._stream_over(call.caller)
-            self._server.note(record)
-        if streams:
-            # A stream that carried messages is not used again: late credit would be taken for that of the next call.
-            self._is_finished = True
-            self._idle.cancel()
-
-    def _call_done(self) -> None:
-        call = self._call
-        assert call is not None
-        self._call = None
-        self._skip = call.allowed - call.received
-        self._rest()
-
-    def _stream_over(self, caller: AccountId) -> None:
-        streams = self._context.open_streams
-        streams[caller] -= 1
-        if not streams[caller]:
-            del streams[caller]
-
-    async def _put_off(self, data: bytes, wait: float, now: float) -> bool:
-        """Refuse a call unread, and read this stream no faster than once a second."""
-        knocks = self._context.knocks
-        if knocks.is_muted(self._peer, now) or not knocks.is_muted(self._network, now):
-            self._server.note_flood(self._peer)  # what others of its network did costs it no score
-        outline = envelope_outline(data)
-        request_id, length = outline or (NO_REQUEST, 0)
-        self._skip = min(length, FIRST_PART)
-        refusal = CallRefused(Status.RATE_LIMITED, "too many calls, or bad ones, from this peer", round(wait * 1000))
-        await self._refuse(request_id, refusal)
-        await trio.sleep(min(wait, PAUSE))
-        return outline is not None
-
-    async def _refuse(self, request_id: bytes, refusal: CallRefused, request: Hash32 | None = None) -> bool:
-        """Send a refusal; False when the caller has gone."""
-        reply = Reply(request_id, refusal.status, retry_after_ms=refusal.retry_after_ms, text=refusal.text)
-        envelope, signer = refusal.envelope, refusal.signer
-        if signer is not None and request is not None:
-            reply = sign_reply(reply, self._context.genesis_hash, request, signer.key)
-        name = "" if envelope is None or signer is None else self._served_name(signer, envelope.method)
-        self._server.note(CallRecord(name, 0 if envelope is None else envelope.netuid, refusal.status))
-        try:
-            await self._stream.write_all(frame(Kind.REPLY, reply.encode()))
-        except StreamClosed:
-            return False
-        return True
-
-    @staticmethod
-    def _served_name(signer: Registration, method: str) -> str:
-        """Only served names are counted by name: what callers make up must not grow a table."""
-        return method if method in signer.table.methods else ""
-
-    # --- other frames -------------------------------------------------------------------------------------------------
-
-    async def _take_data(self, size: int) -> None:
-        call = self._call
-        room = self._skip if call is None else call.allowed - call.received
-        if size > room:
-            raise MalformedError("more of a body than was announced or granted")
-        while size:
-            piece = await self._reader.piece(size)
-            size -= len(piece)
-            if self._call is None:  # it may have ended while we waited
-                self._skip -= len(piece)
-            else:
-                self._call.take_body(piece)
-
-    def _take_certificate(self, payload: bytes) -> None:
-        certificate = decode_certificate(payload)
-        now = self._context.now_ns()
-        if self._context.limits.allow_channel:
-            if len(self._certified) >= MAX_CERTIFICATES:
-                raise MalformedError(f"more than {MAX_CERTIFICATES} certificates on a stream")
-            if not certificate.is_good(self._context.genesis_hash, self._peer, now):
-                raise MalformedError("a certificate that is not for this peer, or not valid now")
-            self._certified[certificate.hotkey] = certificate.expires
-
-    def _take_stream_frame(self, kind: Kind, payload: bytes) -> None:
-        call = self._call
-        if kind is Kind.REPLY:
-            raise MalformedError("a reply from a caller")
-        if call is None:
-            return  # of a call that has just ended
-        if kind is Kind.CREDIT:
-            if call.outbox is None:
-                raise MalformedError("credit for a call that does not answer with a stream")
-            call.outbox.grant(decode_credit(payload))
-        elif call.inbox is None:
-            raise MalformedError("messages for a call that takes none")
-        elif kind is Kind.TRAILER:
-            call.inbox.end(decode_trailer(payload))
-        else:
-            call.inbox.take(payload, last=kind is Kind.MESSAGE)
 
 
 if TYPE_CHECKING:

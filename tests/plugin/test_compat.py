@@ -78,7 +78,7 @@ async def test_r41_axon_attach_and_dendrite_forward_without_shared_objects(tmp_p
     bt.axon(subnet=subnet).attach(forward_fn=forward, blacklist_fn=blacklist, priority_fn=lambda s: 1.0).serve().start()
     plugin = Plugin(subnet, None)
     async with Swarm.of(plugin, tmp_path, miners=3) as swarm:
-        caller = swarm._add("validator/0", "validator", plugin, tmp_path, 0.0)
+        caller = await swarm.add("validator/0", "validator", plugin, tmp_path)
         swarm.network.hosts.pop(swarm.miners[2].hotkey)
         current_round.set(round_of(swarm, caller))
         axons = [bt.AxonInfo(node.hotkey, node.uid) for node in swarm.miners]

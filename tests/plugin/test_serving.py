@@ -2,15 +2,19 @@
 
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from yumad import Call, Policy, Refusal, Status, StreamAborted, Subnet
 from yumad.plugin.call import running_store
+from yumad.plugin.calling import Calls
 from yumad.plugin.load import Plugin, load_plugin
 from yumad.plugin.message import Message
+from yumad.plugin.method import Method
 from yumad.plugin.serving import MinerService
 from yumad.plugin.testing.chain import STRANGER, dev_hotkey
 from yumad.plugin.testing.host import MemoryIncoming
@@ -185,17 +189,22 @@ async def test_r3_handler_is_cancelled_at_the_deadline(tmp_path: Path, autojump_
         assert trio.current_time() == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("wire", [False, True])
 async def test_r9_server_stream_comes_typed_and_in_order(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    wire: bool, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async with Swarm.of(PLUGIN, tmp_path, miners=1) as swarm, stream_of(swarm, tokens, Ask("t", 40)) as stream:
+    async with (
+        Swarm.of(PLUGIN, tmp_path, miners=1, wire=wire) as swarm,
+        stream_of(swarm, tokens, Ask("t", 40)) as stream,
+    ):
         got = [message.text async for message in stream]
         assert (await stream.result()).ok
     assert got == [f"t{number}" for number in range(40)]
 
 
+@pytest.mark.parametrize("wire", [False, True])
 async def test_r9_stream_that_is_cut_raises_after_what_came(
-    tmp_path: Path, autojump_clock: trio.testing.MockClock
+    wire: bool, tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
     got = list[str]()
 
@@ -203,14 +212,20 @@ async def test_r9_stream_that_is_cut_raises_after_what_came(
         async for message in stream:
             got.append(message.text)
 
-    async with Swarm.of(PLUGIN, tmp_path, miners=1) as swarm, stream_of(swarm, tokens, Ask("cut", 2)) as stream:
+    async with (
+        Swarm.of(PLUGIN, tmp_path, miners=1, wire=wire) as swarm,
+        stream_of(swarm, tokens, Ask("cut", 2)) as stream,
+    ):
         with pytest.raises(StreamAborted, match="in the middle"):
             await read()
     assert got == ["cut0", "cut1"]
 
 
-async def test_r9_client_stream_and_both_ways(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    async with Swarm.of(PLUGIN, tmp_path, miners=1) as swarm:
+@pytest.mark.parametrize("wire", [False, True])
+async def test_r9_client_stream_and_both_ways(
+    wire: bool, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with Swarm.of(PLUGIN, tmp_path, miners=1, wire=wire) as swarm:
         async with stream_of(swarm, joined, None) as stream:
             for text in "abc":
                 await stream.send(Ask(text))
@@ -230,12 +245,12 @@ async def test_state_folder_is_each_neuron_s_own(tmp_path: Path, autojump_clock:
     assert all((tmp_path / name / "seen").exists() for name in names)
 
 
-def stream_of(swarm: Swarm, method, request):  # type: ignore[no-untyped-def]
-    from yumad.plugin.calling import Calls
-
-    caller = swarm.validators[0] if swarm.validators else swarm._add("validator/0", "validator", PLUGIN, Path("."), 0.0)
+@asynccontextmanager
+async def stream_of(swarm: Swarm, method: Method, request: Ask | None) -> AsyncIterator[Any]:
+    caller = next(iter(swarm.validators), None) or await swarm.add("validator/0", "validator", PLUGIN, swarm.folder)
     calls = Calls(caller.host, caller.hotkey, {}, swarm.network.random_bytes)
-    return calls.stream(swarm.miners[0].hotkey, method, request, 10.0)
+    async with calls.stream(swarm.miners[0].hotkey, method, request, 10.0) as stream:
+        yield stream
 
 
 CPU_PLUGIN = """

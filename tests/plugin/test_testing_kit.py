@@ -113,3 +113,19 @@ async def test_policy_is_judged_as_on_a_live_peer(swarm: Callable[..., Any]) -> 
         flood = [await opened.call(echo, request, to="miner/0") for _ in range(60)]
         assert flood[0].ok and flood[-1].status.name == "RATE_LIMITED"
         assert flood[-1].retry_after_ms > 0
+
+
+async def test_r38_swarm_on_the_real_call_protocol_scores_the_same(swarm: Callable[..., Any]) -> None:
+    tables = []
+    for wire in (False, True):
+        async with swarm(ECHO, miners=2, adversaries={"copy": 1, "late": 1, "garbage": 1}, wire=wire) as opened:
+            await opened.rounds(2)
+            assert opened.validators[0].run.failed_rounds == 0, opened.validators[0].log
+            tables.append(opened.scores())
+            results = {}
+            for node in opened.miners:
+                echo = node.plugin.subnet.methods["echo"]
+                results[node.kind] = await opened.call(echo, echo.signature.request.type("x"), to=node)
+            assert results["miner"].ok and results["garbage"].status.name == "BAD_REPLY"
+            assert bool(results["miner"].receipt) is wire
+    assert tables[0] == tables[1]

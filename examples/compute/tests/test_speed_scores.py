@@ -28,9 +28,14 @@ def test_nobody_right_gives_zeros():
     assert speed_scores({"a": Answered(False, 0.1), "b": Answered(False, 0.2)}) == {"a": 0.0, "b": 0.0}
 
 
-def test_jobs_differ_by_miner_and_by_round():
-    seeds = {job_seed(bytes([secret]) * 32, hotkey) for secret in range(20) for hotkey in ("a", "b", "c")}
-    assert len(seeds) == 60
+def test_jobs_differ_by_miner_validator_and_round():
+    seeds = {
+        job_seed(bytes([salt]) * 32, validator, miner)
+        for salt in range(20)
+        for validator in ("v", "w")
+        for miner in ("a", "b", "c")
+    }
+    assert len(seeds) == 120
 
 
 def zeros(job, kind, rng, past):
@@ -79,12 +84,12 @@ def earned():
     past: dict[str, object] = {}
     compute = {"good_a": 0.006, "good_b": 0.006, "good_c": 0.006, "weak": 0.030, "lazy": 0.256}
     for _ in range(ROUNDS):
-        secret, kind = rng.randbytes(32), "product" if rng.random() < 0.75 else "sort"
+        salt, kind = rng.randbytes(32), "product" if rng.random() < 0.75 else "sort"
         answers = {}
         for name in [*compute, *CHEATS, "copier"]:
-            job = job_seed(secret, name)
+            job = job_seed(salt, "validator", name)
             if name == "copier":  # sends what good_a sends, as if it had been listening
-                answer = right(job_seed(secret, "good_a"), kind, rng, past)
+                answer = right(job_seed(salt, "validator", "good_a"), kind, rng, past)
             else:
                 answer = CHEATS.get(name, right)(job, kind, rng, past)
             if kind == "product":

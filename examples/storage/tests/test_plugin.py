@@ -9,7 +9,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from vault import SHARD_BYTES
-
 from yumad.plugin.load import load_plugin
 from yumad.plugin.runner import ValidatorRun
 from yumad.plugin.testing import Swarm, play
@@ -31,7 +30,7 @@ def test_incentive_orders_the_variants_by_true_quality():
 
 async def test_users_file_comes_back_after_a_miner_died_and_the_validator_restarted(tmp_path, autojump_clock):
     content = random.Random(1).randbytes(5 * SHARD_BYTES + 77)
-    async with Swarm.of(PLUGIN, tmp_path, miners=6, latency=0.1) as swarm:
+    async with Swarm.of(PLUGIN, tmp_path, miners=5, variants={"weak": 1, "cheat": 2}, latency=0.1) as swarm:
         validator = swarm.validators[0]
         store = tmp_path / str(validator.uid)
         await swarm.rounds(20)
@@ -47,7 +46,7 @@ async def test_users_file_comes_back_after_a_miner_died_and_the_validator_restar
             rng=random.Random(2),
             log=validator.log.append,
         )
-        await swarm.rounds(12)
+        await swarm.rounds(15)
         (store / "wanted" / "report.pdf").touch()
         await swarm.rounds(2)
         assert (store / "restored" / "report.pdf").read_bytes() == content

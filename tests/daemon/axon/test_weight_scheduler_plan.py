@@ -51,7 +51,7 @@ FACTS = ChainFacts(
 
 
 def decide(facts: ChainFacts = FACTS, scores: dict[AccountId, float] | None = None, **more: Any) -> Plan:
-    return plan(Situation(facts, SCORES if scores is None else scores, **more))
+    return plan(Situation(facts, SCORES if scores is None else scores, **{"scored_at": facts.height, **more}))
 
 
 def bound(hotkeys: tuple[AccountId, ...] = HOTKEYS) -> tuple[bytes, ...]:
@@ -115,6 +115,15 @@ def test_r29_zero_vector_is_refused(scores: dict[AccountId, float], reason: Reas
     for facts in (FACTS, hidden()):
         decided = decide(facts, scores)
         assert (decided.action, decided.reason) == (Action.WAIT, reason)
+
+
+def test_r28_scores_of_a_validator_that_ended_no_round_for_long_are_not_sent() -> None:
+    late = replace(FACTS, height=9995, epoch_began=9720, epoch_ends=10080, last_update=9640)
+    decided = decide(late, scored_at=2794)
+    assert decided.reason is Reason.STALE_SCORES
+    assert "ended at block 2794, 7201 blocks ago" in decided.text
+    assert decide(late, scored_at=2795).action is Action.SET
+    assert decide(replace(late, commit_reveal=True, queue=(queued(),)), scored_at=0).action is Action.REVEAL
 
 
 def test_r29_rate_limit_tells_the_next_block() -> None:

@@ -199,6 +199,36 @@ time.sleep(1000)
         assert peer.asked[0][1].name == "small"
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        "frame(3 + 2 * number, 0, 'sign', None)",
+        "frame(0, 7, 'failing', None)",
+        "frame(3 + 2 * number, 0, 'scores.store', {'rows': [[]] * 150_000})",
+        "frame(3 + 2 * number, 0, 'call', {'body': bytes(19 << 20)})",
+    ],
+)
+async def test_r24_plugin_that_floods_its_connection_slows_itself_only(tmp_path: Path, frames: str) -> None:
+    code = f"""{RAW}
+import threading
+threading.Thread(target=lambda: [read() for _ in iter(int, 1)], daemon=True).start()
+print("begun", flush=True)
+for number in range(1_000_000):
+    s.sendall({frames})
+"""
+    async with (
+        hosting(tmp_path) as (host, peer),
+        neighbour(host, peer, tmp_path) as replies,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(host.start, "small", settings(write(tmp_path, code)))
+        await until(lambda: len(host.documents()) == 2 and "begun" in log_of(host))
+        before, answered = resident_bytes(), len(replies)
+        await until(lambda: len(replies) > answered + 20)
+        assert resident_bytes() - before < 128 * MIB
+        nursery.cancel_scope.cancel()
+
+
 async def test_r24_plugin_that_asks_and_does_not_read_is_dropped(tmp_path: Path) -> None:
     code = f"""{RAW}
 call = {{"hotkey": b"t" * 32, "method": "m", "version": 1, "timeout": 1.0, "idempotent": False, "body": b""}}

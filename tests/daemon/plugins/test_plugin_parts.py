@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,16 @@ def test_plugin_may_not_ask_for_the_peers_own_variables() -> None:
 def test_environment_of_a_plugin_has_what_programs_need_and_nothing_secret() -> None:
     source = {"PATH": "/bin", "LC_ALL": "C", "YUMAD_PASSWORD": "x", "AWS_KEY": "x", "WANTED": "y", "YUMAD_HOME": "z"}
     assert clean_environment(source, ("WANTED", "YUMAD_PASSWORD")) == {"PATH": "/bin", "LC_ALL": "C", "WANTED": "y"}
+
+
+def test_peer_can_close_its_memory_and_environment_to_plugins_of_the_same_user() -> None:
+    code = (
+        "import ctypes; from yumad.daemon.plugins.process_runner import deny_inspection; "
+        "print(deny_inspection(), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0)); "
+        "from yumad.daemon.metrics import resident_bytes; print(resident_bytes() > 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["True", "0", "True"]
 
 
 # --- the log ----------------------------------------------------------------------------------------------------------

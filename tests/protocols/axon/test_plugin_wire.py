@@ -7,7 +7,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from yumad.consensus.types import AccountId, MalformedError
 from yumad.protocols.axon.interfaces import CallReply, CallResult, Latency, ServedMethod
@@ -46,7 +46,10 @@ VALUES = st.recursive(
 )
 
 
-@given(st.lists(st.tuples(st.integers(0, 1 << 62), st.sampled_from(FrameKind), st.text(max_size=20), VALUES)))
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 1 << 62), st.sampled_from(FrameKind), st.text(max_size=20), VALUES), max_size=8)
+)
 def test_frames_come_back_however_they_are_cut(frames: list[tuple[int, FrameKind, str, Any]]) -> None:
     sent = [Frame(*frame) for frame in frames]
     data = b"".join(encode_frame(frame) for frame in sent)

@@ -345,3 +345,16 @@ async def test_r7_slow_link_does_not_change_the_outcome(autojump_clock: MockCloc
         result = await world.call(timeout=10)
         assert result.ok
         assert result.latency.network > 0.4
+
+
+async def test_r3_closed_server_cancels_what_runs_and_counts_what_runs(autojump_clock: MockClock) -> None:
+    async with memory_world() as world:
+        handler = Watched()
+        world.serve(handler)
+        caller = await RawCaller.open(world)
+        await caller.send(signed_call(seconds=60))
+        await handler.started.wait()
+        assert world.server.running == 1
+        world.server.close()
+        assert (await caller.reply()).status is Status.CANCELLED
+        assert world.server.running == 0

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import pytest
 import trio
 from axon_world import CALLER, NETUID, OPEN, PROTOCOL, World, echo, signed_call
 from yumad.protocols.axon.envelope import sign_envelope
@@ -20,7 +19,7 @@ from yumad.protocols.libp2p.host import Libp2pTransport
 from yumad.protocols.limits import Quota
 from yumad.protocols.peer_ledger import Offence, PeerLedger
 from yumad.protocols.penalties import LedgerEnforcer
-from yumad.protocols.transport import NotConnected, PeerId, StreamClosed, StreamRefused
+from yumad.protocols.transport import NotConnected, PeerConnected, PeerDisconnected, StreamClosed, StreamRefused
 
 LISTEN = ("/ip4/127.0.0.1/tcp/0",)
 QUICK = AxonLimits(peer_calls=Quota(1_000_000, 1))
@@ -118,10 +117,10 @@ async def test_r8_connection_that_broke_between_calls_costs_no_call() -> None:
     async with libp2p_world() as (world, _):
         world.serve()
         assert (await world.call()).ok
+        assert isinstance(await world.server_transport.next_event(), PeerConnected)
         await world.client_transport.disconnect(world.server_transport.local_peer)
         with trio.fail_after(5):
-            while world.server_transport.connected():
-                await trio.sleep(0.01)
+            assert isinstance(await world.server_transport.next_event(), PeerDisconnected)
         assert (await world.call()).ok
 
 
@@ -144,8 +143,7 @@ class _Clock:
         return int(trio.current_time() * 1e6)
 
 
-@pytest.mark.parametrize("streams", [1, 32])
-async def test_r6_flood_of_bad_signatures_is_cut_off_and_a_good_caller_stays_quick(streams: int) -> None:
+async def test_r6_flood_of_bad_signatures_is_cut_off_and_a_good_caller_stays_quick() -> None:
     async with libp2p_world(2) as (world, (hostile,)):
         ledger = PeerLedger(_Clock())  # type: ignore[arg-type]
         enforcer = LedgerEnforcer(ledger, world.server_transport)
@@ -170,7 +168,7 @@ async def test_r6_flood_of_bad_signatures_is_cut_off_and_a_good_caller_stays_qui
         took = []
         assert (await world.call()).ok
         async with trio.open_nursery() as nursery:
-            for _ in range(streams):
+            for _ in range(32):
                 nursery.start_soon(pour)
             for _ in range(100):
                 began = time.perf_counter()
@@ -180,7 +178,6 @@ async def test_r6_flood_of_bad_signatures_is_cut_off_and_a_good_caller_stays_qui
             nursery.cancel_scope.cancel()
         assert sorted(took)[98] < 0.2
         assert enforcer.offences[Offence.MALFORMED.label] >= 1
-        assert world.outcomes()["BAD_SIGNATURE"] <= 9
-        if streams > 1:
-            assert world.server_transport.is_banned(PeerId(hostile.local_peer))
-            assert sent > 100
+        assert world.outcomes()["BAD_SIGNATURE"] < 20
+        assert world.server_transport.is_banned(hostile.local_peer)
+        assert sent > 100

@@ -245,6 +245,10 @@ async def test_r6_stream_carries_the_next_call_after_a_refusal_with_a_body(autoj
         frame(Kind.DATA, b"nobody asked"),
         frame(Kind.REPLY, b""),
         frame(Kind.CERTIFICATE, b"x"),
+        frame(Kind.DATA, b""),
+        frame(Kind.CREDIT, bytes(8)),
+        frame(Kind.MESSAGE, b"no call"),
+        frame(Kind.TRAILER, b""),
     ],
 )
 async def test_r6_frame_that_makes_no_sense_ends_the_stream(data: bytes, autojump_clock: MockClock) -> None:
