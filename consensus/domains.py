@@ -38,6 +38,7 @@ class Domain(Enum):
     REPLY = b"yumad/reply"
     TRAILER = b"yumad/trailer"
     SERVICE_RECORD = b"yumad/service"
+    REACH_REPORT = b"yumad/reach"
     PEER_CERTIFICATE = b"yumad/peercert"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from ..consensus.signature_check import check_signatures
@@ -18,46 +18,42 @@ from ..storage.guard import VoteGuard
 from ..storage.home import ChainFolder, Home
 from .chain_home import genesis_hash_of_folder, the_chain_of
 from .config import load_config
+from .doctor_finding import Finding, Look, Problem, guarded
+from .doctor_running import RunningDaemon
+from .doctor_serving import axon_database, coldkeys, descriptors, hotkeys, plugins
+
+__all__ = ["Finding", "examine"]
 
 LEAST_FREE: Final = 1 << 30
 """A gibibyte: a year of headers, and room for the database to grow while it is written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-
-
 def examine(home: Home) -> list[Finding]:
     """All findings, in the order in which a start would meet them. Never raises for what it finds."""
-    return [
-        _guarded(name, look, home)
-        for name, look in (
-            ("signatures", _signatures),
-            ("home", _home),
-            ("settings", _settings),
-            ("disk", _disk),
-            ("clock", _clock),
-            ("daemon", _daemon),
-            ("port", _port),
-            ("chain", _chain),
-            ("authority", _authority),
-        )
+    running = RunningDaemon(home)
+    checks: list[tuple[str, Look]] = [
+        *(
+            (name, partial(look, home))
+            for name, look in (
+                ("signatures", _signatures),
+                ("home", _home),
+                ("settings", _settings),
+                ("disk", _disk),
+                ("clock", _clock),
+                ("daemon", _daemon),
+                ("port", _port),
+                ("chain", _chain),
+                ("authority", _authority),
+                ("hotkeys", hotkeys),
+                ("coldkeys", coldkeys),
+                ("plugins", plugins),
+                ("axon database", axon_database),
+            )
+        ),
+        ("descriptors", descriptors),
+        *running.checks(),
     ]
-
-
-def _guarded(name: str, look: Callable[[Home], Iterator[str]], home: Home) -> Finding:
-    try:
-        return Finding(name, True, "; ".join(look(home)) or "nothing to check")
-    except YumadError as error:
-        return Finding(name, False, error.message, error.remedy)
-    except OSError as error:
-        return Finding(name, False, str(error), "check owner and permissions of the path named")
+    return [guarded(name, look) for name, look in checks]
 
 
 def _signatures(home: Home) -> Iterator[str]:
@@ -85,14 +81,14 @@ def _disk(home: Home) -> Iterator[str]:
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < LEAST_FREE:
-        raise _Problem(f"{free >> 20} MiB free at {place}", "free some space: a full disk stops the peer")
+        raise Problem(f"{free >> 20} MiB free at {place}", "free some space: a full disk stops the peer")
     yield f"{free >> 30} GiB free"
 
 
 def _clock(home: Home) -> Iterator[str]:
     year = time.gmtime().tm_year
     if not 2024 <= year <= 2100:
-        raise _Problem(f"the clock says year {year}", "set the clock: slots are counted from wall time")
+        raise Problem(f"the clock says year {year}", "set the clock: slots are counted from wall time")
     yield time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
 
 
@@ -134,7 +130,7 @@ def _chain(home: Home) -> Iterator[str]:
         yield f"{folder.path.name}, block {point.height}, {store.size_bytes() >> 10} KiB"
         fault = store.verify_columns()
         if fault is not None:
-            raise _Problem(f"the stored state is damaged: {fault}", "delete the chain folder to sync anew")
+            raise Problem(f"the stored state is damaged: {fault}", "delete the chain folder to sync anew")
         yield "every state column is whole"
     finally:
         store.close()
@@ -145,7 +141,7 @@ def _authority(home: Home) -> Iterator[str]:
         key = read_authority_key(folder)
         path = folder / "guard.db"
         if not path.exists():
-            raise _Problem(
+            raise Problem(
                 f"key {folder.name} has no vote guard",
                 "restore authority/ from a backup; without it the key abstains until a later era",
             )
@@ -157,7 +153,7 @@ def _authority(home: Home) -> Iterator[str]:
             guard.close()
         if seen:
             last = seen[-1].statement
-            raise _Problem(
+            raise Problem(
                 f"key {folder.name} was used by another process, or its guard is an old copy: {len(seen)} statements "
                 f"unknown here, the last a {last.kind.name.lower()} of era {last.era} view {last.view}",
                 "run a key in one place only; here it abstains until an era that opened after the discovery",
@@ -177,10 +173,3 @@ def _chains(home: Home) -> list[Hash32]:
         except YumadError:  # the chain check says so
             continue
     return found
-
-
-class _Problem(YumadError):
-    code = "problem"
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message, remedy=remedy)

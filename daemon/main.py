@@ -18,6 +18,8 @@ FAMILIES: Final = (
     "peer",
     "swarm",
     "plugin",
+    "axon",
+    "receipt",
     "wallet",
     "chain",
     "subnet",

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from .admission import PoolStats
-from .metrics_endpoint import serve_exposition
+from .metrics_endpoint import Pages, serve_exposition
 from .peer_view import PeerStatus
 
 if TYPE_CHECKING:
@@ -178,8 +178,18 @@ def peer_sample(peer: Peer) -> PeerSample:
     )
 
 
-async def serve_metrics(address: str, peer: Peer, *, task_status: TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve a peer's metrics at `host:port` until cancelled. Raises MetricsError when it cannot listen."""
+async def serve_metrics(
+    address: str,
+    peer: Peer,
+    more: Callable[[], bytes] = bytes,
+    pages: Pages | None = None,
+    *,
+    task_status: TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve a peer's metrics, `more` of them and further pages at `host:port` until cancelled.
+
+    Raises MetricsError when it cannot listen.
+    """
     metrics = Metrics(lambda: peer_sample(peer))
     peer.times.observer, peer.flushes.observer = metrics.observe_finality, metrics.observe_flush
-    await serve_exposition(address, metrics.exposition, task_status=task_status)
+    await serve_exposition(address, lambda: metrics.exposition() + more(), pages, task_status=task_status)

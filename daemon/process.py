@@ -33,6 +33,7 @@ from ..storage.home import Home
 from ..storage.index import IndexStore
 from ..storage.peers import PeerStore
 from .axon.backend import ServiceBackend
+from .axon.health import health_pages
 from .axon.service import AxonService, AxonSurroundings
 from .axon.weight_methods import weight_methods
 from .chain_home import OpenedChain, finalised_ref, genesis_hash_of_folder, open_chain, the_chain_of
@@ -163,6 +164,7 @@ async def _run(
     stack.callback(axon.close)
     socket_path = choose_socket_path(home.path)
     plugins = PluginHost(home.plugins, plugin_socket_path(socket_path), ServiceBackend(axon))
+    axon.plugin_states = lambda: {plugin["name"]: plugin["state"] for plugin in plugins.documents()}
     control = ControlServer(
         socket_path,
         node_registry(answers, [*weight_methods(axon.keeping.scheduler), *plugin_methods(plugins)]),
@@ -177,7 +179,7 @@ async def _run(
         await nursery.start(control.run)
         watch_peer(peer, feed, log)
         if config.metrics:
-            await nursery.start(serve_metrics, config.metrics, peer)
+            await nursery.start(serve_metrics, config.metrics, peer, axon.metrics.exposition, health_pages(axon.health))
         if authority is not None and hotkey is not None:
             nursery.start_soon(Heartbeat(answers, hotkey, transport.local_peer, clock, rng).run)
         log.info(

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import trio
 
-from ..consensus.ss58 import decode_address, encode_address
 from ..consensus.types import InvalidError, YumadError
 from ..protocols.axon.interfaces import CallResult
 from ..protocols.axon.status import Status
+from .addresses import account_of, address_of
 from .host_interface import CallStream, HostClient
 from .method import Method
 from .seal import CHALLENGE_BYTES, COMMIT, OPEN, opens
@@ -135,13 +135,13 @@ class Calls:
         if bodies:
             with trio.move_on_after(seconds + GRACE):
                 results = await self._client.call_many(bodies, name, method.served.version, seconds, idempotent)
-        found = {encode_address(result.hotkey): result for result in results}
+        found = {address_of(result.hotkey): result for result in results}
         return {hotkey: found.get(hotkey) or _no_answer(hotkey) for hotkey in bodies}
 
 
 def typed_result(method: Method, result: CallResult, uid: int | None) -> Result:
     """A result with the reply as the method's type; a reply of another type is BAD_REPLY."""
-    hotkey = encode_address(result.hotkey)
+    hotkey = address_of(result.hotkey)
     if not result.ok:
         return _failed(result, hotkey, uid)
     if method.served.stream_out:
@@ -167,4 +167,4 @@ def _decoded(method: Method, body: bytes, result: CallResult, hotkey: str, uid: 
 
 
 def _no_answer(hotkey: str) -> CallResult:
-    return CallResult(decode_address(hotkey), Status.LOCAL_DEADLINE, text="the peer gave no result")
+    return CallResult(account_of(hotkey), Status.LOCAL_DEADLINE, text="the peer gave no result")

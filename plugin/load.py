@@ -127,7 +127,7 @@ def _take_beside(folder: Path) -> dict[str, ModuleType]:
     found = []
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
-        top = folder / name.partition(".")[0]
-        if isinstance(origin, str) and (origin == f"{top}.py" or Path(origin).is_relative_to(top)):
+        top = f"{folder}/{name.partition('.')[0]}"
+        if isinstance(origin, str) and (origin in (f"{top}.py", top) or origin.startswith(f"{top}/")):
             found.append(name)  # taken out only then: a package without __init__ looks its parent up for its path
     return {name: sys.modules.pop(name) for name in found}

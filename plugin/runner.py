@@ -25,7 +25,7 @@ from .calling import Calls
 from .host_interface import HostClient
 from .load import ROLES, Plugin
 from .method import DefinitionError
-from .serving import Log, MinerService, log_to_stderr
+from .serving import Log, MinerService, in_thread, log_to_stderr
 from .validator import Neuron, Round, Scores, Task, Validator
 
 if TYPE_CHECKING:
@@ -156,7 +156,12 @@ class ValidatorRun:
         number = self._number + 1
         token = running_store.set(self._store)
         try:
-            made = await self._round(number)
+            with trio.fail_after(self.validator.round_timeout):
+                made = await self._round(number)
+        except trio.TooSlowError:
+            self.failed_rounds += 1
+            self._log(f"round {number}: given up after {self.validator.round_timeout} s (round_timeout)")
+            return False
         except Exception as error:
             self.failed_rounds += 1
             self._log(f"round {number}: " + "".join(traceback.format_exception(error)).rstrip())
@@ -185,13 +190,14 @@ class ValidatorRun:
         requests = task.requests([neuron.hotkey for neuron in round.miners])
         results = await calls.call_many(requests, task.method, task.timeout)
         given = await self._author(self.validator.score, round, task, results)
-        scores = checked_scores(given, {neuron.hotkey for neuron in neurons}, self._log)
+        known = {neuron.hotkey for neuron in neurons}
+        scores = checked_scores(given, known, self._log)
         absent = self.validator.absent
         if absent is not None:
             silent = [n.hotkey for n in others if not n.reachable]
             for hotkey in [*requests, *silent]:
                 scores.setdefault(hotkey, absent)
-        await self._hand_over(scores, number)
+        await self._hand_over(scores, known, number)
         self.last_round = (round, task, scores)
         return True
 
@@ -200,15 +206,16 @@ class ValidatorRun:
         if inspect.iscoroutinefunction(function) or not self._threads:
             answer = function(*arguments)
         else:
-            answer = await trio.to_thread.run_sync(function, *arguments)
+            answer = await in_thread(function, *arguments)
         return await answer if inspect.isawaitable(answer) else answer
 
-    async def _hand_over(self, scores: dict[str, float], number: int) -> None:
+    async def _hand_over(self, scores: dict[str, float], known: set[str], number: int) -> None:
         aggregator = self.validator.aggregator
         if self._built_in:
             await self._client.scores_update(scores, (aggregator.name, aggregator.params()), number)
             return
         rows = []
+        self._states = {hotkey: state for hotkey, state in self._states.items() if hotkey in known}
         for hotkey, score in scores.items():
             state = self._states[hotkey] if hotkey in self._states else aggregator.initial()
             self._states[hotkey] = state = aggregator.update(state, score)

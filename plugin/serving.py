@@ -169,7 +169,7 @@ class MinerService:
         if chosen.is_async:
             answer = await chosen.function(*arguments)
         elif self._threads:
-            answer = await _in_thread(chosen.function, arguments, self._limiters[method.name])
+            answer = await in_thread(chosen.function, *arguments, limiter=self._limiters[method.name])
         else:
             answer = chosen.function(*arguments)
         return CallReply(body=signature.reply.encode(answer))
@@ -188,7 +188,7 @@ class MinerService:
         self._log(f"{where}: " + "".join(traceback.format_exception(error)).rstrip())
 
 
-async def _in_thread(function: Function, arguments: list[Any], limiter: trio.CapacityLimiter) -> Any:
+async def in_thread(function: Function, *arguments: Any, limiter: trio.CapacityLimiter | None = None) -> Any:
     """Run it in a worker thread, which is left to itself when the call is cancelled."""
     return await trio.to_thread.run_sync(
         function,

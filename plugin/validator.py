@@ -157,7 +157,10 @@ class Round:
         return await self._calls.call_many(requests, method, timeout)
 
     def stream(self, hotkey: str, method: Method, request: Any = None, timeout: float | None = None) -> Any:
-        """`async with round.stream(…) as stream:` then send messages, iterate over the reply's, ask for `result()`."""
+        """`async with round.stream(…) as stream:` then send messages, iterate over the reply's, ask for `result()`.
+
+        Raises StreamAborted where it is opened or read when the miner refuses or breaks off.
+        """
         return self._calls.stream(hotkey, method, request, timeout)
 
     @property
@@ -182,6 +185,8 @@ class Validator(ABC):
     """Miners per round; None: all."""
     aggregator: ClassVar[Aggregator] = Ema(0.1)
     """How scores of rounds become a miner's weight."""
+    round_timeout: ClassVar[float] = 600.0
+    """Seconds after which a round that does not end is given up."""
     absent: ClassVar[float | None] = 0.0
     """Score of a miner of the round that `score` says nothing of, and of unreachable ones; None: no score at all."""
 
@@ -194,6 +199,8 @@ class Validator(ABC):
             )
         if type(cls.interval) not in (int, float) or not cls.interval > 0:
             raise DefinitionError(f"{where}.interval is {cls.interval!r}", remedy="give seconds, above 0")
+        if not 0 < cls.round_timeout < float("inf"):
+            raise DefinitionError(f"{where}.round_timeout is {cls.round_timeout!r}", remedy="give seconds, above 0")
         if type(cls.blocks) is not int or cls.blocks < 0:
             raise DefinitionError(f"{where}.blocks is {cls.blocks!r}", remedy="give a number of blocks, or 0")
         if cls.sample is not None and (type(cls.sample) is not int or cls.sample < 1):

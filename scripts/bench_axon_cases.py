@@ -81,7 +81,8 @@ def tell(error: Exception) -> None:
     global told
     told += 1
     if told <= 3:
-        print(f"bench_axon: a call failed: {error!r}", file=sys.stderr)
+        row = sys.argv[2] if len(sys.argv) > 3 else "http"
+        print(f"bench_axon: a call of row {row} failed: {error!r}", file=sys.stderr)
 
 
 async def timed(client: Client, body: bytes, times: list[float]) -> bool:

@@ -57,7 +57,7 @@ MAX_PINGS: Final = 16
 LEARN_SECONDS: Final = 6.0
 """How long `axon.find` waits for a record: neighbours are asked every two seconds."""
 
-_LOOK_AGAIN: Final = 0.1
+LEARN_LOOKS: Final = 30
 
 _NETUID: Final = Argument("netuid", ArgumentKind.U16, "subnet")
 _PINGED: Final = Argument("hotkeys", ArgumentKind.ACCOUNT, "hotkey to reach")
@@ -198,9 +198,10 @@ class AxonMethods:
             hotkey = owner
         discovery = self._parts.discovery
         discovery.follow(netuid)
-        with trio.move_on_after(LEARN_SECONDS if hotkey in uids else 0.0):
-            while not discovery.book.of(netuid, hotkey, self._parts.clock.now()):
-                await trio.sleep(_LOOK_AGAIN)
+        for _ in range(LEARN_LOOKS if hotkey in uids else 0):
+            if discovery.book.of(netuid, hotkey, self._parts.clock.now()):
+                break
+            await trio.sleep(LEARN_SECONDS / LEARN_LOOKS)
         now = self._parts.clock.now()
         return {
             "netuid": netuid,

@@ -33,6 +33,8 @@ class AxonSample:
     plugins: Mapping[str, int] = field(default_factory=dict)
     """How many plugins are in each state."""
     blocks_behind: int = 0
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """Transactions of the weight scheduler by kind, refused ones, and commits that were held back."""
 
 
 class AxonMetrics:
@@ -93,6 +95,12 @@ class _SampleCollector(Collector):
         for reason, count in sorted(sample.refusals.items()):
             refusals.add_metric([reason], count)
         yield refusals
+        weights = CounterMetricFamily(
+            "yumad_weight_transactions", "What the weight scheduler sent, was refused, or held back.", labels=["kind"]
+        )
+        for kind, count in sorted(sample.weights.items()):
+            weights.add_metric([kind], count)
+        yield weights
         plugins = GaugeMetricFamily("yumad_plugins", "Plugins by state.", labels=["state"])
         for state, count in sorted(sample.plugins.items()):
             plugins.add_metric([state], count)

@@ -43,19 +43,19 @@ class ServiceBackend:
     def enlist(self, who: PluginIdentity) -> None:
         """A plugin of this hotkey is run from now on: know its subnet, and look after its weights if it scores."""
         service = self._service
-        if who.hotkey in service.hotkeys:
-            return
         service.hotkeys[who.hotkey] = who.key
         service.discovery.follow(who.netuid)
-        if "validator" in who.roles:
-            service.nursery.start_soon(service.keeping.scores.load, _key(who))
-            service.nursery.start_soon(service.keeping.scheduler.add, who.key, who.netuid)
+        if "validator" in who.roles and service.keeping.scheduler.status(who.hotkey, who.netuid) is None:
+            service.nursery.start_soon(self._look_after, who, 0)
+
+    async def _look_after(self, who: PluginIdentity, version: int) -> None:
+        await self._service.keeping.scores.load(_key(who))
+        await self._service.keeping.scheduler.add(who.key, who.netuid, version_key=version)
 
     def set_version(self, who: PluginIdentity, version: int) -> None:
         """The version of a validator's code, which its weights carry as their version key."""
         if "validator" in who.roles:
-            scheduler = self._service.keeping.scheduler
-            self._service.nursery.start_soon(partial(scheduler.add, who.key, who.netuid, version_key=version))
+            self._service.nursery.start_soon(self._look_after, who, version)
 
     def dismiss(self, who: PluginIdentity) -> None:
         """It is not run any more. What was committed stays sealed and is revealed when it comes back in time."""

@@ -105,7 +105,7 @@ class ChainView:
         finalised: FinalisedPoint,
         sync_target: Callable[[], Height | None] = lambda: None,
     ) -> None:
-        """`finalised` is F at the start; `sync_target` the height that is being fetched, if any."""
+        """`finalised` is F at the start; `sync_target` the height being fetched, if any: it is asked for every call."""
         self._read = read
         self._timing = timing
         self._clock = clock
@@ -132,6 +132,11 @@ class ChainView:
         tempo = USUAL_TEMPO if table is None else max(table.tempo, 1)
         return Freshness.DEGRADED if behind < KNOWN_ONLY_TEMPOS * tempo else Freshness.KNOWN_ONLY
 
+    def worst_freshness(self) -> Freshness:
+        """Of all subnets that are watched."""
+        found = {self.freshness(netuid) for netuid in self._tables}
+        return next((each for each in (Freshness.KNOWN_ONLY, Freshness.DEGRADED) if each in found), Freshness.FRESH)
+
     def blocks_behind(self) -> int:
         """Slots since the newest final block that could have brought one, or blocks that sync still has to fetch."""
         slots = self._timing.slot_at(self._clock.now()) - self._slot - 1
@@ -156,11 +161,13 @@ class ChainView:
 
         holders: also of holders without a uid, for methods that `policy_check.admits_by_stake_alone`.
         """
-        if holders and netuid not in self._with_holders:
+        wanted = holders or netuid in self._with_holders
+        if netuid in self._tables and wanted == (netuid in self._with_holders):
+            return
+        table = await self._read(lambda state: read_table(state, netuid, holders=wanted))
+        if wanted:
             self._with_holders.add(netuid)
-            self._tables.pop(netuid, None)
-        if netuid not in self._tables:
-            self._tables[netuid] = await self._read(lambda state: read_table(state, netuid, holders=holders))
+        self._tables[netuid] = table
 
     def unwatch(self, netuid: int) -> None:
         """The subnet is no longer served."""

@@ -126,7 +126,8 @@ class Discovery:
         self._followed: dict[int, None] = {}
         self._fetched: dict[tuple[int, PeerId], float] = {}
         self._observed: dict[PeerId, float] = {}
-        self._needs_relay = self._settings.relay_only
+        self._is_hidden = False
+        """Others cannot dial this peer."""
         self._log = get_logger("discovery")
 
     # --- what the rest of a peer asks for ---------------------------------------------------------------------------
@@ -164,7 +165,7 @@ class Discovery:
             nursery.start_soon(self._fetch_regularly)
             nursery.start_soon(self._observe_regularly)
             nursery.start_soon(self._prune_regularly)
-            nursery.start_soon(self.reservations.run, lambda: self._needs_relay)
+            nursery.start_soon(self.reservations.run, lambda: self._is_hidden or self._settings.relay_only)
             if self._settings.probe:
                 nursery.start_soon(
                     self._prober.run,
@@ -176,9 +177,13 @@ class Discovery:
     # --- the own place ----------------------------------------------------------------------------------------------
 
     def shown_addresses(self) -> tuple[str, ...]:
-        """What records of this peer say of where it is: direct addresses unless relay-only, then relays."""
+        """What records of this peer say of where it is: direct addresses, then relays.
+
+        A peer that is relay-only or cannot be reached names relays alone: dialing it would only cost its callers time.
+        """
         relays = self.reservations.addresses()
-        direct = () if self._settings.relay_only else self._direct_addresses()
+        hidden = self._settings.relay_only or (self._is_hidden and bool(relays))
+        direct = () if hidden else self._direct_addresses()
         return (*direct[: MAX_ADDRESSES - len(relays)], *relays)
 
     def _direct_addresses(self) -> tuple[str, ...]:
@@ -249,10 +254,10 @@ class Discovery:
             self.book.prune(now)
             self.reach.prune(now)
             services = self.announcer.services()
-            if services and not self._needs_relay:
+            if services and not self._is_hidden:
                 unreached = any(self._is_unreached(name, now) for name in services)
                 if unreached or not self._direct_addresses():
-                    self._needs_relay = True  # and stays so: through the relays the next probes succeed
+                    self._is_hidden = True  # and stays so: through the relays the next probes succeed
                     self._log.info("other peers cannot reach this one; asking neighbours to relay")
 
     def _is_unreached(self, name: tuple[AccountId, int], now: Micros) -> bool:

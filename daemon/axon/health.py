@@ -13,6 +13,8 @@ from typing import Final
 
 from ...protocols.axon.interfaces import Freshness
 from ..metrics_endpoint import Page
+from ..peer_view import PeerStatus
+from .chain_view import ChainView
 
 SKEW_SHOWN: Final = 1.0
 """Seconds of clock difference that are told: half of what callers' clocks may be behind."""
@@ -21,6 +23,9 @@ SKEW_FATAL: Final = 2.0
 """Seconds from which calls are refused as stale: a request may be created 2 s ahead of the server's clock at most."""
 
 PLUGIN_READY: Final = "ready"
+
+PLUGIN_STOPPED: Final = "stopped"
+"""By its operator: nothing that waits to be mended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +78,28 @@ def reasons(sample: HealthSample) -> list[Reason]:
         side = "behind" if sample.clock_offset > 0 else "ahead of"
         text = f"this clock is {abs(sample.clock_offset):.1f} s {side} the median of other peers; check time sync"
         add("clock_skew", text, fatal=abs(sample.clock_offset) >= SKEW_FATAL)
-    broken = {name: state for name, state in sorted(sample.plugins.items()) if state != PLUGIN_READY}
-    if sample.plugins and len(broken) == len(sample.plugins):
+    running = {name: state for name, state in sorted(sample.plugins.items()) if state != PLUGIN_STOPPED}
+    broken = {name: state for name, state in running.items() if state != PLUGIN_READY}
+    if running and len(broken) == len(running):
         listed = ", ".join(f"{name} is {state}" for name, state in broken.items())
         add("no_plugin_ready", f"no plugin can take calls: {listed}; see `yumad plugin logs`", fatal=True)
     else:
         for name, state in broken.items():
             add("plugin", f"plugin {name} is {state}; see `yumad plugin logs {name}`", fatal=False)
     return found
+
+
+def peer_health(status: PeerStatus, view: ChainView, plugins: Mapping[str, str]) -> HealthSample:
+    """One look at a running peer; `plugins` is the state of each by name."""
+    return HealthSample(
+        started=status.finalised_height > 0,
+        finalised_height=status.finalised_height,
+        syncing_to=status.syncing_to,
+        blocks_behind=view.blocks_behind(),
+        freshness=view.worst_freshness(),
+        clock_offset=None if status.clock_offset_ms is None else status.clock_offset_ms / 1000,
+        plugins=plugins,
+    )
 
 
 def health_pages(sample: Callable[[], HealthSample]) -> dict[str, Callable[[], Page]]:

@@ -8,6 +8,7 @@ moment.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
@@ -30,7 +31,7 @@ LOOK_EVERY: Final = 5.0
 """Seconds between looks for subnets that are followed since; who has just been followed is known by then."""
 
 PROBE_TIMEOUT: Final = 5.0
-"""Seconds to reach a peer, dialing included; slower is not reached."""
+"""Seconds to reach a peer directly, dialing included, and again through relays; slower is not reached."""
 
 MAX_PROBES: Final = 8
 """At one time."""
@@ -63,6 +64,10 @@ class Prober:
         self._latencies = latencies
         self._rng = rng
         self._in_use = in_use
+        self._probing: Counter[PeerId] = Counter()
+        """Probes that use a connection now."""
+        self._ours: set[PeerId] = set()
+        """Peers among them that were not connected when the first probe began."""
 
     async def run(
         self, netuids: Callable[[], Iterable[int]], hotkeys: Callable[[int], Iterable[AccountId]], report: Report
@@ -83,7 +88,7 @@ class Prober:
 
         async with trio.open_nursery() as nursery:
             while True:
-                for netuid in set(netuids()) - watched:
+                for netuid in sorted(set(netuids()) - watched):
                     watched.add(netuid)
                     nursery.start_soon(watch, netuid)
                 await trio.sleep(LOOK_EVERY)
@@ -122,21 +127,21 @@ class Prober:
 
     async def probe(self, endpoint: Endpoint) -> float | None:
         """Seconds to open an axon stream to the peer, by the first of its addresses that works; None when none does."""
-        peer = endpoint.peer
-        before = set(self._transport.connected())
         latency = None
+        self._enter(endpoint)
         try:
-            with trio.move_on_after(PROBE_TIMEOUT):
-                latency = await self._probe_directly(endpoint)
-                if latency is None:
-                    latency = await self._probe_by_relay(endpoint)
+            for way in (self._probe_directly, self._probe_by_relay):
+                with trio.move_on_after(PROBE_TIMEOUT):  # each its own: a dial that nobody answers takes all of it
+                    latency = await way(endpoint)
+                if latency is not None:
+                    break
         finally:
             with trio.CancelScope(shield=True):
-                await self._leave(endpoint, before)
+                await self._leave(endpoint)
         if latency is None:
-            self._latencies.failed(peer)
+            self._latencies.failed(endpoint.peer)
         else:
-            self._latencies.note(peer, latency)
+            self._latencies.note(endpoint.peer, latency)
         return latency
 
     async def _probe_directly(self, endpoint: Endpoint) -> float | None:
@@ -175,9 +180,29 @@ class Prober:
             await stream.reset()
         return latency
 
-    async def _leave(self, endpoint: Endpoint, before: set[PeerId]) -> None:
-        """Close the connections that this probe has made: 256 miners are more than a peer has room for."""
-        ways = (split_relay_address(address) for address in endpoint.addresses)
-        for peer in {endpoint.peer, *(way[1] for way in ways if way is not None)} - before:
-            if peer in self._transport.connected() and not self._in_use(peer):
-                await self._transport.disconnect(peer)
+    def _enter(self, endpoint: Endpoint) -> None:
+        for peer in _peers_of(endpoint):
+            self._probing[peer] += 1
+            if peer not in self._transport.connected():
+                self._ours.add(peer)
+
+    async def _leave(self, endpoint: Endpoint) -> None:
+        """Close the connections that probes have made, with the last of them: a peer may serve many hotkeys.
+
+        256 miners are more than a peer has room for.
+        """
+        for peer in _peers_of(endpoint):
+            self._probing[peer] -= 1
+            if self._probing[peer]:
+                continue
+            del self._probing[peer]
+            if peer in self._ours:
+                self._ours.discard(peer)
+                if peer in self._transport.connected() and not self._in_use(peer):
+                    await self._transport.disconnect(peer)
+
+
+def _peers_of(endpoint: Endpoint) -> tuple[PeerId, ...]:
+    """The peer and the relays on the way to it."""
+    ways = (split_relay_address(address) for address in endpoint.addresses)
+    return tuple(dict.fromkeys((endpoint.peer, *(way[1] for way in ways if way is not None))))

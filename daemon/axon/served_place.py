@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ...consensus.signature import KeyPair
 from ...consensus.types import AccountId
 from ...protocols.axon.interfaces import Handler, ServedMethod
+from ...protocols.axon.policy_check import admits_by_stake_alone
 from ...protocols.axon.records import OfferedMethod
 from ...protocols.axon.registrations import Registration
 
@@ -33,16 +34,23 @@ class ServedPlace:
         service.nursery.start_soon(self._open)
 
     async def _open(self) -> None:
-        await self._service.view.watch(self._netuid)
+        await self._watch()
         if self._offer is not None:
             self._registration = self._service.server.register(self._key, self._netuid, *self._offer)
             self._announce(self._offer[0])
+
+    async def _watch(self) -> None:
+        """Holders without a uid are read only where a method lets them in by their stake."""
+        methods = () if self._offer is None else self._offer[0]
+        holders = any(admits_by_stake_alone(method.policy) for method in methods)
+        await self._service.view.watch(self._netuid, holders=holders)
 
     def replace(self, methods: Sequence[ServedMethod], handler: Handler) -> None:
         """Serve these from now on; calls that run finish where they began."""
         self._offer = (methods, handler)
         if self._registration is not None:
             self._registration.replace(methods, handler)
+            self._service.nursery.start_soon(self._watch)
             self._announce(methods)
 
     def close(self) -> None:

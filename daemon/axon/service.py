@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from ...protocols.axon.caller_limiter import CallerLimiter
 from ...protocols.axon.client import AxonClient
 from ...protocols.axon.interfaces import Admission, CallResult
 from ...protocols.axon.own_calls import WithOwnCalls
+from ...protocols.axon.relay import relay_protocol
 from ...protocols.axon.server import AxonServer
 from ...protocols.axon.server_call import CallRecord
 from ...protocols.interfaces import Clock
@@ -34,6 +36,7 @@ from ..peer_view import PeerView
 from .axon_metrics import AxonMetrics, AxonSample
 from .chain_view import ChainView
 from .discovery import Discovery, DiscoverySettings
+from .health import HealthSample, peer_health
 from .keeping import Keeping, open_keeping
 from .registrations import Registrations
 
@@ -76,7 +79,7 @@ class AxonService:
             answers.spec.timing,
             clock,
             peer.opened.store.finalised(),
-            lambda: answers.status().syncing_to,
+            lambda: peer.sync.target,
         )
         self.registrations = Registrations(answers.read, pause=min(6.0, answers.spec.slot_length / 1_000_000))
         self.discovery = Discovery(
@@ -91,7 +94,8 @@ class AxonService:
             own_addresses=lambda: [address.partition("/p2p/")[0] for address in transport.addresses()],
             address_of=self._dialable,
             keys=lambda: list(self.hotkeys.values()),
-            settings=discovery,
+            in_use=lambda peer: self.client.pool.uses(peer),
+            settings=discovery or DiscoverySettings(announce=peer.settings.announce),
         )
         self.queue = AdmissionQueue()
         self.metrics = AxonMetrics(self._sample)
@@ -115,9 +119,10 @@ class AxonService:
             self.discovery.directory,
             now_ns=lambda: clock.now() * 1000,
             random_bytes=surroundings.random_bytes,
+            relay_protocol_id=relay_protocol(names),
         )
-        self.plugin_states: Callable[[], dict[str, int]] = dict
-        """How many plugins are in each state, for the metrics; the plugin host sets it."""
+        self.plugin_states: Callable[[], dict[str, str]] = dict
+        """State of each plugin by name, for metrics and health; set by whoever runs the plugins."""
         peer.on_final.append(self.view.on_final)
         peer.on_final.append(self.registrations.on_final)
         peer.on_final.append(self.keeping.scheduler.block_final)
@@ -151,15 +156,21 @@ class AxonService:
             return record.addresses[0]
         return self.peer.transport.remote_address(peer) if connection is not None and connection.outbound else None
 
+    def health(self) -> HealthSample:
+        """For /readyz."""
+        return peer_health(self.answers.status(), self.view, self.plugin_states())
+
     def _observe(self, record: CallRecord) -> None:
         ran = record.handler_seconds if record.status.reached_handler.value == "yes" else None
         self.metrics.served(record.status, record.queue_seconds, ran)
 
     def _sample(self) -> AxonSample:
+        scheduler = self.keeping.scheduler
         return AxonSample(
             waiting=self.queue.waiting,
             running=self.queue.running,
             refusals=dict(self.queue.counters),
-            plugins=self.plugin_states(),
+            plugins=Counter(self.plugin_states().values()),
             blocks_behind=self.view.blocks_behind(),
+            weights={**scheduler.sent, "refused": scheduler.refused, "held_back": scheduler.held_back},
         )

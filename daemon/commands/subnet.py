@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from .grid import print_grid, short_amount
 from .options import DEFAULT_HOME, HomeOption, JsonOption
-from .output import format_tao, print_fields, print_json, reporting
+from .output import CommandError, format_tao, print_fields, print_json, reporting
+
+if TYPE_CHECKING:
+    from ..control_client import ControlClient
 
 NetuidOption = Annotated[int, typer.Option("--netuid", help="Number of the subnet.", min=0, max=65535)]
 
@@ -99,10 +102,15 @@ def hyperparams(netuid: NetuidOption, home: HomeOption = DEFAULT_HOME, as_json: 
 
 
 def metagraph(netuid: NetuidOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Every neuron of a subnet as of its last epoch."""
+    """Every neuron of a subnet as of its last epoch, and how many of the probers reach it now."""
     with reporting(as_json):
-        document = _ask(home, "metagraph", netuid=netuid)
-        answer = document["answer"]
+        from ..control_client import ControlClient
+
+        with ControlClient.connect(home) as client:
+            answer = client.call("metagraph", netuid=netuid)["answer"]
+            reach = _reach(client, netuid)
+        for neuron in answer["members"]:
+            neuron["reach"] = reach.get(neuron["hotkey"])
         if as_json:
             print_json(answer)
             return
@@ -113,7 +121,7 @@ def metagraph(netuid: NetuidOption, home: HomeOption = DEFAULT_HOME, as_json: Js
         print_grid(
             title,
             ("uid", "hotkey", "stake", "permit", "active", "consensus", "incentive", "dividends", "vtrust",
-             "emission", "updated"),
+             "emission", "updated", "reach"),
             [_neuron_row(neuron, answer["height"]) for neuron in answer["members"]],
         )  # fmt: skip
 
@@ -132,7 +140,27 @@ def _neuron_row(neuron: dict[str, Any], height: int) -> tuple[Any, ...]:
         _share(neuron["validator_trust"]),
         short_amount(int(neuron["emission"]), ALPHA),
         height - max(neuron["last_update"]),
+        reach_cell(neuron["reach"]),
     )
+
+
+def reach_cell(reach: dict[str, Any] | None) -> str:
+    """How many of the probers reached it, and the median of their times (AXON R31)."""
+    if not reach or not reach["probers"]:
+        return "-"
+    share = f"{reach['reached_by']}/{reach['probers']}"
+    return share if reach["latency_ms"] is None else f"{share} {reach['latency_ms']} ms"
+
+
+def _reach(client: ControlClient, netuid: int) -> dict[str, Any]:
+    """By hotkey; nothing from a peer that knows no calls."""
+    try:
+        found: dict[str, Any] = client.call("axon.reach", netuid=netuid)
+    except CommandError as error:
+        if error.code != "unknown_method":
+            raise
+        return {}
+    return found
 
 
 def _share(parts: int) -> str:

@@ -17,6 +17,7 @@ from typing import Final
 import trio
 
 from ...consensus.types import YumadError
+from ...plugin.method import DefinitionError
 from ...protocols.axon.interfaces import CallReply, IncomingCall
 from ...protocols.axon.plugin_link import LinkClosedError, LinkLimits
 from ...protocols.axon.plugin_wire import FrameBuffer
@@ -278,7 +279,8 @@ class PluginLife:
         self.ready.set()
 
     def _failed(self, code: str, text: str, remedy: str) -> None:
-        self._blame(Problem(code, text, remedy, is_final=True))
+        # What the file defines does not change by itself; a service that a start hook needs may be back in a moment.
+        self._blame(Problem(code, text, remedy, is_final=code == DefinitionError.code))
 
 
 def _problem_of_exit(code: int) -> Problem:

@@ -22,7 +22,7 @@ from sealing import shard_id
 from vault import CHUNKS
 
 SHARDS_WANTED: Final = 8
-"""Shards that make a full miner: 128 KiB here, so that a swarm on one machine is quick. A live subnet wants more."""
+"""Shards that make a full miner: 256 KiB here, so that a swarm on one machine is quick. A live subnet wants more."""
 
 SPARE: Final = 4
 """Shards more that a fully trusted miner takes over from one that is gone. They earn no more, but somebody must."""
@@ -31,7 +31,7 @@ AUDITS: Final = 2
 """Shards audited per miner and round."""
 
 CHUNKS_ASKED: Final = 8
-"""Of 64: whoever dropped half of a shard passes with probability 0.4 %."""
+"""Of 128: whoever dropped half of a shard passes with probability 0.4 %."""
 
 GROWTH: Final = 0.5
 UNPAID: Final = 2.0

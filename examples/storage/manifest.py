@@ -78,6 +78,10 @@ class State:
     miners: dict[str, Standing] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
     """File of the user -> bytes of it that are in stripes."""
+    taking: list[str] = field(default_factory=list)
+    """Those of them that are not stored as a whole yet."""
+    repairs: int = 0
+    """Shards made again for one that was lost."""
     lost: int = 0
     """Stripes of which fewer than k shards were left."""
 

@@ -34,6 +34,8 @@ class Move:
     stripe: str
     index: int
     hotkey: str
+    repair: bool = False
+    """In place of a lost one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,68 +49,103 @@ class NewStripe:
 
 def plan(keeper: Keeper, rng: Random, *, waiting: bool = False) -> list[Move | NewStripe]:
     """What to do in this round. `waiting`: there is user data to place; filler is given up where room for it lacks."""
-    state, held = keeper.state, keeper.state.held()
+    planner = _Planner(keeper, rng)
+    planner.repair()
+    if waiting:
+        planner.place_user_data()
+    planner.place_filler()
+    if not waiting:
+        planner.place_spare_shards()
+    return planner.moves
 
-    def free(*, repair: bool) -> dict[str, int]:
+
+class _Planner:
+    """One round's plan in the making."""
+
+    def __init__(self, keeper: Keeper, rng: Random) -> None:
+        self.moves: list[Move | NewStripe] = []
+        self._keeper, self._state, self._rng = keeper, keeper.state, rng
+        self._held = keeper.state.held()
+        self._slots, self._for_repair = self._free(repair=False), self._free(repair=True)
+        self._holders = {stripe_id: stripe.holders() for stripe_id, stripe in self._state.stripes.items()}
+        self._budget = MAX_MOVES
+
+    def repair(self) -> None:
+        """Give stripes with fewer than N shards new ones, the neediest first."""
+        for stripe_id, stripe in self._by_need():
+            for hotkey in self._best(self._for_repair, self._holders[stripe_id])[: max(0, N - len(stripe.shards))]:
+                if self._budget > 0:
+                    self._move(stripe_id, stripe, hotkey, repair=True)
+
+    def place_user_data(self) -> None:
+        """New stripes on trusted miners; one stripe of filler makes room if too few have any."""
+        trusted = [hotkey for hotkey, standing in self._state.miners.items() if standing.credit >= UNPAID]
+        enough = min(K + 1, len(trusted))
+        if sum(hotkey in self._slots for hotkey in trusted) < min(N, len(trusted)):
+            filler = next((stripe_id for stripe_id, stripe in self._state.stripes.items() if not stripe.name), None)
+            if filler is None:
+                enough = 2  # nothing is left to make room with
+            elif not any(isinstance(move, Move) and move.stripe == filler for move in self.moves):
+                self._keeper.remove(filler)
+        untrusted = self._state.miners.keys() - set(trusted)
+        while self._budget >= N and len(chosen := self._best(self._slots, untrusted)[:N]) >= max(2, enough):
+            self._new(chosen, user=True)
+
+    def place_filler(self) -> None:
+        """New stripes for all who have room."""
+        while self._budget >= N and len(chosen := self._best(self._slots, set())[:N]) == N:
+            self._new(chosen)
+
+    def place_spare_shards(self) -> None:
+        """More shards of what there is; new stripes for miners that have a shard of every one."""
+        leftover = []
+        for hotkey in self._best(self._slots, set()):
+            fitting = [item for item in self._by_need() if self._fits(item[0], hotkey)]
+            while self._slots[hotkey] > 0 and fitting and self._budget > 0:
+                self._move(*fitting.pop(0), hotkey)
+            if self._slots[hotkey] > 0:
+                leftover.append(hotkey)
+        if len(leftover) > 1 and self._budget >= N:
+            self._new(leftover[:N])
+
+    def _free(self, *, repair: bool) -> dict[str, int]:
         """Shards that each miner could still take."""
         found = {}
-        for hotkey, standing in state.miners.items():
-            allowed = keeper.allowance(hotkey, repair=repair) - len(held.get(hotkey, []))
-            if standing.silent == 0 and min(allowed, standing.room // SHARD_BYTES) > 0:
-                found[hotkey] = min(allowed, standing.room // SHARD_BYTES)
+        for hotkey, standing in self._state.miners.items():
+            allowed = self._keeper.allowance(hotkey, repair=repair) - len(self._held.get(hotkey, []))
+            room = min(allowed, standing.room // SHARD_BYTES)
+            if room > 0 and standing.silent == 0:
+                found[hotkey] = room
         return found
 
-    def best(slots: Mapping[str, int], without: set[str]) -> list[str]:
+    def _best(self, slots: Mapping[str, int], without: set[str]) -> list[str]:
         """Miners with room, most trusted first, equals in random order."""
         candidates = [hotkey for hotkey, left in slots.items() if left > 0 and hotkey not in without]
-        rng.shuffle(candidates)
-        return sorted(candidates, key=lambda hotkey: -state.miner(hotkey).credit)
+        self._rng.shuffle(candidates)
+        return sorted(candidates, key=lambda hotkey: -self._state.miner(hotkey).credit)
 
-    slots, repairing = free(repair=False), free(repair=True)
-    trusted = [hotkey for hotkey, standing in state.miners.items() if standing.credit >= UNPAID]
-    if waiting and sum(hotkey in slots for hotkey in trusted) < min(N, len(trusted)):
-        filler = next((stripe_id for stripe_id, stripe in state.stripes.items() if not stripe.name), None)
-        if filler is not None:
-            keeper.remove(filler)
-    moves: list[Move | NewStripe] = []
+    def _by_need(self) -> list[tuple[str, Stripe]]:
+        return sorted(self._state.stripes.items(), key=lambda item: len(self._holders[item[0]]))
 
-    def move(stripe_id: str, stripe: Stripe, hotkey: str) -> None:
-        taken = set(stripe.shards) | {m.index for m in moves if isinstance(m, Move) and m.stripe == stripe_id}
-        moves.append(Move(stripe_id, next(point for point in range(POINTS) if point not in taken), hotkey))
-        holders[stripe_id].add(hotkey)
-        for left in (slots, repairing):
-            left[hotkey] = left.get(hotkey, 0) - 1
+    def _fits(self, stripe_id: str, hotkey: str) -> bool:
+        return hotkey not in self._holders[stripe_id] and len(self._holders[stripe_id]) < POINTS
 
-    holders = {stripe_id: stripe.holders() for stripe_id, stripe in state.stripes.items()}
-    by_need = sorted(state.stripes.items(), key=lambda item: len(item[1].shards))
-    for stripe_id, stripe in by_need:  # repair
-        for hotkey in best(repairing, holders[stripe_id])[: max(0, N - len(stripe.shards))]:
-            if len(moves) < MAX_MOVES:
-                move(stripe_id, stripe, hotkey)
-    budget = MAX_MOVES - len(moves)
-    untrusted = state.miners.keys() - set(trusted)
-    enough = max(2, min(N, len(trusted)))
-    while waiting and budget >= N and len(chosen := best(slots, untrusted)[:N]) >= enough:  # users' data
-        moves.append(NewStripe(tuple(chosen), user=True))
-        budget -= N
-        for hotkey in chosen:
-            slots[hotkey] -= 1
-    while budget >= N and len(chosen := best(slots, set())[:N]) == N:  # filler
-        moves.append(NewStripe(tuple(chosen)))
-        budget -= N
-        for hotkey in chosen:
-            slots[hotkey] -= 1
-    leftover = []
-    for hotkey in best(slots, set()):  # spare shards of what there is
-        fitting = [item for item in by_need if hotkey not in holders[item[0]] and len(holders[item[0]]) < POINTS]
-        while slots[hotkey] > 0 and fitting and budget > 0:
-            move(*fitting.pop(0), hotkey)
-            budget -= 1
-        if slots[hotkey] > 0:
-            leftover.append(hotkey)
-    if len(leftover) > 1 and budget >= len(leftover[:N]):  # miners that have a shard of every stripe
-        moves.append(NewStripe(tuple(leftover[:N])))
-    return moves
+    def _move(self, stripe_id: str, stripe: Stripe, hotkey: str, *, repair: bool = False) -> None:
+        taken = {move.index for move in self.moves if isinstance(move, Move) and move.stripe == stripe_id}
+        index = next(point for point in range(POINTS) if point not in stripe.shards and point not in taken)
+        self.moves.append(Move(stripe_id, index, hotkey, repair))
+        self._holders[stripe_id].add(hotkey)
+        self._take(hotkey)
+
+    def _new(self, hotkeys: list[str], *, user: bool = False) -> None:
+        self.moves.append(NewStripe(tuple(hotkeys), user))
+        for hotkey in hotkeys:
+            self._take(hotkey)
+
+    def _take(self, hotkey: str) -> None:
+        self._budget -= 1
+        for slots in (self._slots, self._for_repair):
+            slots[hotkey] = slots.get(hotkey, 0) - 1
 
 
 def new_stripe(keeper: Keeper, data: bytes, holders: int, rng: Random, name: str = "", part: int = 0) -> str:
@@ -148,6 +185,7 @@ def confirm(keeper: Keeper, move: Move, root: bytes | None) -> None:
     stripe = keeper.state.stripes[move.stripe]
     if root is not None and root.hex() == stripe.shards[move.index].root:
         stripe.shards[move.index].placed = True
+        keeper.state.repairs += move.repair
     else:
         keeper.give_up(move.stripe, move.index)
 

@@ -183,7 +183,7 @@ class Storage(Validator):
         inbox = Inbox(round.store)
         if self._keeper is None:
             self._keeper = Keeper(load(round.store / MANIFEST))
-            inbox.settle(self._keeper)
+            self._settle(round, self._keeper, inbox)
         return self._keeper, inbox
 
     async def _place(self, round: Round, keeper: Keeper, inbox: Inbox) -> None:
@@ -207,15 +207,21 @@ class Storage(Validator):
             known = fetched[step.stripe]
             if known is not None:
                 todo[step] = decide(keeper, step, known)
-        if not todo:
+        if not todo and not keeper.state.taking:
             return
         save(keeper.state, round.store / MANIFEST)
         async with trio.open_nursery() as nursery:
             for move, sealed in todo.items():
                 nursery.start_soon(self._put, round, keeper, move, sealed)
         keeper.forget_lost_stripes()
-        inbox.settle(keeper)
+        self._settle(round, keeper, inbox)
+
+    @staticmethod
+    def _settle(round: Round, keeper: Keeper, inbox: Inbox) -> None:
+        """Save what became of the puts, and only then remove what is stored."""
+        whole = inbox.settle(keeper)
         save(keeper.state, round.store / MANIFEST)
+        inbox.remove(whole)
 
     @staticmethod
     async def _put(round: Round, keeper: Keeper, move: Move, sealed: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from merkle import CHUNK_BYTES, ChunkProof, challenged_chunks, prove, root_of
 
-SHARD_BYTES: Final = 16_384
+SHARD_BYTES: Final = 32_768
 CHUNKS: Final = SHARD_BYTES // CHUNK_BYTES
 
 _OWNER: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{1,64}")

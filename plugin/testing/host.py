@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import trio
 
-from ...consensus.ss58 import decode_address
 from ...consensus.types import InvalidError
 from ...protocols.axon.aggregators import built_in_aggregator
 from ...protocols.axon.interfaces import (
@@ -25,6 +24,7 @@ from ...protocols.axon.interfaces import (
 )
 from ...protocols.axon.policy_check import judge
 from ...protocols.axon.status import Status
+from ..addresses import account_of
 from ..host_interface import IncomingHandler, Metagraph
 from .chain import FakeChain
 
@@ -101,7 +101,7 @@ class MemoryHost:
     ) -> CallResult:
         """Call another host of the network."""
         target, began = self.network.hosts.get(hotkey), trio.current_time()
-        account = decode_address(hotkey)
+        account = account_of(hotkey)
         if target is None or target.handler is None:
             await trio.lowlevel.checkpoint()
             return CallResult(account, Status.NO_RECORD, text="no record of this hotkey")
@@ -203,9 +203,7 @@ class MemoryHost:
             return CallReply(Status.UNSUPPORTED_VERSION if other else Status.UNKNOWN_METHOD, text=f"no {method}")
         if size > served.max_body:
             return CallReply(Status.TOO_LARGE, text=f"{size} bytes; {method} takes {served.max_body}")
-        judged = judge(
-            served.policy, decode_address(caller), standing, Freshness.FRESH, True, self.network.chain.netuid
-        )
+        judged = judge(served.policy, account_of(caller), standing, Freshness.FRESH, True, self.network.chain.netuid)
         if judged is not None:
             return CallReply(judged[0], text=judged[1])
         wait = self._take(served, caller)
@@ -281,7 +279,7 @@ class _MemoryStream:
         self, hotkey: str, there: trio.MemorySendChannel[bytes], here: trio.MemoryReceiveChannel[bytes]
     ) -> None:
         self._hotkey, self._there, self._here = hotkey, there, here
-        self._done, self._result = trio.Event(), CallResult(decode_address(hotkey), Status.CANCELLED)
+        self._done, self._result = trio.Event(), CallResult(account_of(hotkey), Status.CANCELLED)
 
     async def send(self, message: bytes) -> None:
         """Waits while the handler lags behind; dropped once the handler has ended."""
@@ -311,7 +309,7 @@ class _MemoryStream:
         """The handler has ended."""
         now = trio.current_time()
         self._result = CallResult(
-            decode_address(self._hotkey), reply.status, bytes(reply.body), reply.text, reply.retry_after_ms,
+            account_of(self._hotkey), reply.status, bytes(reply.body), reply.text, reply.retry_after_ms,
             Latency(handler=now - began, total=now - began), began,
         )  # fmt: skip
         self._done.set()

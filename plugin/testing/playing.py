@@ -48,17 +48,19 @@ def play(
     latency: float = 0.0,
     folder: Path | None = None,
     tap: Tap | None = None,
+    wire: bool = False,
 ) -> Played:
     """Play so many rounds on virtual time, offline. `plugin`: a file, a module, or a Subnet with `validator`.
 
     Not for async tests, which open a `Swarm` themselves. Nothing is kept unless a folder is given.
+    With `wire` calls are signed and framed as between live peers.
     """
 
     async def main(place: Path) -> Played:
         began = trio.current_time()
         async with Swarm.of(
             plugin, place, miners=miners, validators=validators, validator=validator, variants=variants,
-            adversaries=adversaries, seed=seed, latency=latency, tap=tap,
+            adversaries=adversaries, seed=seed, latency=latency, tap=tap, wire=wire,
         ) as swarm:  # fmt: skip
             await swarm.rounds(rounds)
             runs = [node.run for node in swarm.validators if node.run is not None]

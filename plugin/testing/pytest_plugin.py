@@ -48,11 +48,17 @@ def play() -> Callable[..., Played]:
 
 
 @pytest.fixture
-def swarm(tmp_path: Path, yumad_clock: trio.testing.MockClock) -> Callable[..., AbstractAsyncContextManager[Swarm]]:
-    """`async with swarm(module, miners=2) as s:` in an async test on virtual time (swarm.py)."""
+def swarm(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Swarm]]:
+    """`async with swarm(module, miners=2) as s:` in an async test that also asks for `yumad_clock` (swarm.py)."""
+    import trio
+    import trio.testing
+
+    from ...consensus.types import InvalidError
     from .swarm import Swarm
 
     def opened(plugin: Plugin | Subnet | ModuleType | Path | str, **options: Any) -> AbstractAsyncContextManager[Swarm]:
+        if not isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
+            raise InvalidError("this swarm would wait on the wall clock", remedy="let the test take yumad_clock too")
         return Swarm.of(plugin, tmp_path, **options)
 
     return opened

@@ -13,7 +13,6 @@ from typing import Any, Final
 import trio
 
 from ...consensus.dev_accounts import dev_keypair
-from ...consensus.ss58 import decode_address, encode_address
 from ...consensus.types import AccountId, Hash32
 from ...protocols.axon.admission import AdmissionQueue
 from ...protocols.axon.caller_limiter import CallerLimiter
@@ -37,7 +36,8 @@ from ...protocols.memory_transport import LinkQuality, MemoryTransport
 from ...protocols.memory_transport import MemoryNetwork as Links
 from ...protocols.peer_ledger import Offence
 from ...protocols.transport import PeerId
-from .chain import FakeChain
+from ..addresses import account_of, address_of
+from .chain import FakeChain, dev_hotkey
 from .host import MemoryHost, MemoryNetwork
 
 GENESIS: Final = Hash32(b"a swarm in memory, with no chain"[:32])
@@ -61,7 +61,7 @@ class WireNetwork(MemoryNetwork):
 
     def standing(self, netuid: int, hotkey: AccountId) -> Standing:
         """CallerView."""
-        return self.chain.standing(encode_address(hotkey))
+        return self.chain.standing(address_of(hotkey))
 
     def freshness(self, netuid: int) -> Freshness:
         """CallerView: a fake chain is never behind."""
@@ -69,7 +69,7 @@ class WireNetwork(MemoryNetwork):
 
     def endpoints(self, netuid: int, hotkey: AccountId) -> Sequence[Endpoint]:
         """Directory: whoever is up, under its hotkey."""
-        address = encode_address(hotkey)
+        address = address_of(hotkey)
         host = self.hosts.get(address)
         if host is None or not host.served:
             return ()
@@ -92,7 +92,7 @@ class WireHost(MemoryHost):
     @classmethod
     async def up(cls, network: WireNetwork, name: str) -> WireHost:
         """The peer of the development account `name`, running in the network's nursery."""
-        host = cls(network, encode_address(dev_keypair(name).public_key))
+        host = cls(network, dev_hotkey(name))
         host.key = dev_keypair(name)
         host.transport = network.links.transport(host.hotkey)
         await network.nursery.start(host.transport.run)
@@ -118,7 +118,7 @@ class WireHost(MemoryHost):
     ) -> CallResult:
         """Signed, framed and sent."""
         return await self.client.call(
-            self.key, self.network.chain.netuid, decode_address(hotkey), method, body,
+            self.key, self.network.chain.netuid, account_of(hotkey), method, body,
             version=version, timeout=timeout, idempotent=idempotent,
         )  # fmt: skip
 
@@ -126,7 +126,7 @@ class WireHost(MemoryHost):
         self, bodies: Mapping[str, bytes], method: str, version: int, timeout: float, idempotent: bool = False
     ) -> list[CallResult]:
         """All sent together."""
-        targets = {decode_address(hotkey): body for hotkey, body in bodies.items()}
+        targets = {account_of(hotkey): body for hotkey, body in bodies.items()}
         return await self.client.call_many(
             self.key, self.network.chain.netuid, targets, method, version=version, timeout=timeout,
             idempotent=idempotent,
@@ -140,7 +140,7 @@ class WireHost(MemoryHost):
         if served is None:
             raise StreamAborted(Status.NO_RECORD, "no record of this method")
         async with self.client.stream(
-            self.key, self.network.chain.netuid, decode_address(hotkey), method, body,
+            self.key, self.network.chain.netuid, account_of(hotkey), method, body,
             version=version, timeout=timeout, stream_in=served.stream_in, stream_out=served.stream_out,
         ) as stream:  # fmt: skip
             yield _WireStream(stream)
@@ -172,6 +172,6 @@ class _WireIncoming:
     def __init__(self, call: IncomingCall) -> None:
         self.method, self.version = call.method.name, call.method.version
         self.netuid, self.standing, self.request_id = call.netuid, call.caller_standing, call.request_id
-        self.caller, self.receiver = encode_address(call.caller), encode_address(call.receiver)
+        self.caller, self.receiver = address_of(call.caller), address_of(call.receiver)
         self.deadline, self.body = call.deadline, call.body
         self.messages, self.send = call.messages, call.send

@@ -18,7 +18,7 @@ from ...consensus.types import AccountId, Hash32
 from ..transport import DialFailed, StreamRefused
 from .client_call import OutgoingCall, exchange
 from .client_stream import ClientStream, open_call_stream
-from .envelope import Flag
+from .envelope import Flag, check_method
 from .frames import Part
 from .interfaces import CallResult, CallTransport, Directory, Endpoint, Latency, StreamAborted
 from .limits import AxonLimits
@@ -51,6 +51,7 @@ class AxonClient:
         now_ns: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         limits: AxonLimits | None = None,
+        relay_protocol_id: str = "",
     ) -> None:
         self._transport = transport
         self._genesis_hash = genesis_hash
@@ -58,7 +59,7 @@ class AxonClient:
         self._now_ns = now_ns
         self._random_bytes = random_bytes
         self._limits = limits or AxonLimits()
-        self.pool = StreamPool(transport, protocol_id)
+        self.pool = StreamPool(transport, protocol_id, relay_protocol_id)
 
     async def call(
         self,
@@ -77,6 +78,8 @@ class AxonClient:
 
         idempotent: it may be sent again even when it may have reached the handler (R8).
         channel: without signatures, where the server allows it (R4); there is no receipt then.
+
+        Raises ValueError when the method's name, its version or the netuid cannot be written into an envelope.
         """
         deadline = trio.current_time() + timeout
         outgoing = self._outgoing(key, netuid, receiver, method, body, sha256(body).digest(), version, deadline)
@@ -194,6 +197,7 @@ class AxonClient:
         deadline: float,
         flags: int = 0,
     ) -> OutgoingCall:
+        check_method(method, version, netuid)
         peer = self._transport.local_peer
         return OutgoingCall(
             self._genesis_hash, peer, key, netuid, receiver, method, version, body, body_hash, flags, deadline

@@ -205,7 +205,8 @@ async def upload_rest(lane: Lane, body: Part) -> None:
 def note_certificate(call: OutgoingCall, lane: Lane, payload: bytes, now_ns: int) -> None:
     """The receiver's word that the peer we talk to speaks for it. Raises MalformedError when it does not hold."""
     certificate = decode_certificate(payload)
-    if certificate.hotkey != call.receiver or not certificate.is_good(call.genesis_hash, lane.peer, now_ns):
+    is_good = certificate.is_good(call.genesis_hash, lane.peer, now_ns)
+    if lane.is_relayed or certificate.hotkey != call.receiver or not is_good:
         raise MalformedError("a certificate that is not the receiver's for this peer, or not valid now")
     lane.vouched[certificate.hotkey] = certificate.expires
 

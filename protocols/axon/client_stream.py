@@ -43,7 +43,8 @@ class ClientStream:
         self._sent_at = trio.current_time()
         self._dial = dial
         self._outbox = MessageSender(limits, self._write)
-        self._inbox = MessageReceiver(limits, self._write, self._is_receivers)
+        # The trailer's signature is checked as it arrives: somebody may ask for the result and read no message.
+        self._inbox = MessageReceiver(limits, self._write, lambda trailer: True)
         self._lock = trio.Lock()
         self._head: Reply | None = None
         self._head_bytes = b""
@@ -75,6 +76,8 @@ class ClientStream:
         """How the call ended, once it has: never raises for what the server does."""
         await self._over.wait()
         reply, failure = self._head, self._failure
+        if self._inbox.trailer is not None:
+            failure = failure or self._inbox.failure
         total = trio.current_time() - self._sent_at + self._dial
         if reply is None or failure is not None:
             status, text = Status.BAD_REPLY, ""
@@ -157,8 +160,11 @@ class ClientStream:
         elif self._head is None or kind is Kind.CALL:
             raise MalformedError(f"{kind.name} frame before a reply head")
         elif kind is Kind.TRAILER:
+            trailer = decode_trailer(payload)
+            if not self._is_receivers(trailer):
+                raise AttemptFailed(Status.BAD_REPLY_SIGNATURE, "the receiver did not sign this end of the stream")
             self._trailer_bytes = payload
-            self._inbox.end(decode_trailer(payload))
+            self._inbox.end(trailer)
             return True
         else:
             self._inbox.take(payload, last=kind is Kind.MESSAGE)

@@ -16,7 +16,7 @@ from typing import Final
 
 from ...consensus.domains import Domain, digest
 from ...consensus.signature import KeyPair, verify
-from ...consensus.types import AccountId, Hash32, MalformedError, Signature
+from ...consensus.types import U16_MAX, AccountId, Hash32, MalformedError, Signature
 from .status import Status
 
 VERSION: Final = 1
@@ -165,6 +165,14 @@ def decode_envelope(data: bytes, genesis_hash: Hash32) -> Envelope:
         extension=data[at + 2 : at + 2 + extension_size],
         signature=Signature(data[-SIGNATURE_BYTES:]),
     )
+
+
+def check_method(name: str, version: int, netuid: int) -> None:
+    """Raises ValueError when an envelope cannot say this: for what comes from our own side, not from the network."""
+    if not 0 < len(name) <= MAX_METHOD or not _NAME.issuperset(name.encode("utf-8")):
+        raise ValueError(f"method name {name!r}: expected 1 to {MAX_METHOD} of a-z, 0-9, '_' and '.'")
+    if not 0 <= version <= U16_MAX or not 0 <= netuid <= U16_MAX:
+        raise ValueError(f"version {version} of {name} on subnet {netuid}: both must be between 0 and {U16_MAX}")
 
 
 def envelope_version(data: bytes) -> int:

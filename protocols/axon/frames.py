@@ -7,8 +7,9 @@ one per field; the payload of a large body is handed on in pieces as they arrive
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, cast
+from typing import Final
 
 from ...consensus.types import MalformedError
 from ..transport import Stream, StreamClosed
@@ -95,16 +96,16 @@ def with_body(head: bytes, body: Part) -> bytes:
     return b"".join((head, HEADER.pack(len(first), Kind.DATA), first))
 
 
-async def write(stream: Stream, data: Part) -> None:
-    """Write without a copy: streams take any buffer, their contract names bytes."""
-    await stream.write_all(cast(bytes, data))
+async def write_rest(stream: Stream, body: Part, before_last: Callable[[], None] | None = None) -> None:
+    """Everything of a body after its first part, in DATA frames; `before_last` is called before the last one.
 
-
-async def write_rest(stream: Stream, body: Part) -> None:
-    """Everything of a body after its first part, in DATA frames. Raises StreamClosed."""
+    Raises StreamClosed.
+    """
     view = memoryview(body)
     for at in range(FIRST_PART, len(view), SENT_PART):
         part = view[at : at + SENT_PART]
+        if before_last is not None and at + SENT_PART >= len(view):
+            before_last()
         await stream.write_all(HEADER.pack(len(part), Kind.DATA) + part)
 
 

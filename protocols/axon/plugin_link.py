@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 WINDOW: Final = 256 * 1024
 """Bytes of messages that may be on their way in one direction of one exchange."""
 
+_REPORTED: Final = WINDOW // 2
+"""Bytes that a reader has taken before it grants new ones. A larger message needs no more than this either, and goes
+into debt: were it to wait for the whole window, it would wait for bytes that the reader has not reported."""
+
 MESSAGE_COST: Final = 64
 """Bytes of credit a message takes beside its own: what it costs to hold one, so that empty ones are bounded too."""
 
@@ -98,7 +102,7 @@ class Exchange:
     async def send(self, message: bytes) -> None:
         """Send one message; waits for credit. Raises LinkClosedError, and StreamAborted when the request has ended."""
         cost = len(message) + MESSAGE_COST
-        while self._credit < min(cost, WINDOW):
+        while self._credit < min(cost, _REPORTED):
             self._check_open()
             await self._changed.park()
         self._check_open()
@@ -128,7 +132,7 @@ class Exchange:
             await self._changed.park()
         message = self._inbox.popleft()
         self._unreported += len(message) + MESSAGE_COST
-        if self._unreported >= WINDOW // 2 and self._end is None:
+        if self._unreported >= _REPORTED and self._end is None:
             self._granted += self._unreported
             self._link.post(Frame(self._number, FrameKind.CREDIT, body=self._unreported))
             self._unreported = 0
@@ -163,7 +167,7 @@ class Exchange:
         if not isinstance(message, bytes) or self._end is not None:
             raise MalformedError("a message is a byte string before the end")
         cost = len(message) + MESSAGE_COST
-        if self._granted < min(cost, WINDOW):
+        if self._granted < min(cost, _REPORTED):
             raise MalformedError("more messages than credit")
         self._granted -= cost
         self._inbox.append(message)

@@ -17,6 +17,7 @@ from ...consensus.types import AccountId
 from ..transport import DialFailed, NotConnected, PeerId, Stream, StreamRefused
 from .frames import FrameReader
 from .interfaces import CallTransport, Endpoint
+from .relay import RelayedStream, open_relayed, split_relay_address
 
 MAX_IDLE: Final = 64
 """Unused streams kept per peer."""
@@ -34,12 +35,14 @@ IDLE_SECONDS: Final = 240.0
 class Lane:
     """One stream to a server."""
 
-    __slots__ = ("certified", "idle_since", "is_fresh", "peer", "reader", "stream", "vouched")
+    __slots__ = ("certified", "idle_since", "is_fresh", "is_relayed", "peer", "reader", "stream", "vouched")
 
     def __init__(self, stream: Stream, peer: PeerId) -> None:
         self.stream = stream
         self.peer = peer
         self.reader = FrameReader(stream)
+        self.is_relayed = isinstance(stream, RelayedStream)
+        """No handshake proved the peer: no certificate of it counts, and unsigned replies prove nothing."""
         self.is_fresh = True
         """Never used: nothing of it can be stale."""
         self.idle_since = 0.0
@@ -62,15 +65,21 @@ class _PeerLanes:
 class StreamPool:
     """All streams of one protocol."""
 
-    def __init__(self, transport: CallTransport, protocol_id: str) -> None:
+    def __init__(self, transport: CallTransport, protocol_id: str, relay_protocol_id: str = "") -> None:
+        """`relay_protocol_id`: of relays, tried when no direct address works; empty to use none."""
         self._transport = transport
         self._protocol_id = protocol_id
+        self._relay_protocol_id = relay_protocol_id
         self._peers: dict[PeerId, _PeerLanes] = {}
 
     def idle(self, peer: PeerId) -> int:
         """Unused streams kept to a peer."""
         lanes = self._peers.get(peer)
         return 0 if lanes is None else len(lanes.idle)
+
+    def uses(self, peer: PeerId) -> bool:
+        """Whether streams to a peer are open or being opened: its connection is needed."""
+        return peer in self._peers
 
     async def take(self, endpoint: Endpoint, *, timeout: float) -> Lane:
         """A kept stream or a new one, dialing if need be. Raises DialFailed or StreamRefused."""
@@ -114,11 +123,26 @@ class StreamPool:
                 return await self._transport.open_stream(peer, self._protocol_id, timeout=timeout)
             except NotConnected:
                 pass
-            await self._connect(lanes, peer, addresses)
+            try:
+                await self._connect(lanes, peer, addresses)
+            except DialFailed as failure:
+                return await self._open_relayed(addresses, failure, timeout)
             try:
                 return await self._transport.open_stream(peer, self._protocol_id, timeout=timeout)
             except NotConnected as error:
                 raise StreamRefused(f"the connection to {peer} broke at once") from error
+
+    async def _open_relayed(self, addresses: Sequence[str], failure: DialFailed, timeout: float) -> Stream:
+        """By the first relay that works (R35). Raises StreamRefused, or `failure` when no relay is known."""
+        last: DialFailed | StreamRefused = failure
+        for address in addresses:
+            if not self._relay_protocol_id or split_relay_address(address) is None:
+                continue
+            try:
+                return await open_relayed(self._transport, self._relay_protocol_id, address, timeout=timeout)
+            except (DialFailed, StreamRefused) as error:
+                last = error
+        raise last
 
     async def _connect(self, lanes: _PeerLanes, peer: PeerId, addresses: Sequence[str]) -> None:
         """Try the addresses in turn, once for all that wait for this peer. Raises DialFailed."""
@@ -127,6 +151,8 @@ class StreamPool:
                 return
             failure = DialFailed(peer, "no address is known and it is not connected")
             for address in addresses:
+                if split_relay_address(address) is not None:
+                    continue
                 try:
                     found = await self._transport.dial(address)
                 except DialFailed as error:

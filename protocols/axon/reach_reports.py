@@ -88,7 +88,7 @@ def make_report(
 
 
 def _signing_digest(genesis_hash: Hash32, report: ReachReport) -> Hash32:
-    return digest(Domain.SERVICE_RECORD, cbor.encode([b"reach", genesis_hash, *_to_value(report)[:-1]]))
+    return digest(Domain.REACH_REPORT, cbor.encode([genesis_hash, *_to_value(report)[:-1]]))
 
 
 def _to_value(report: ReachReport) -> list[Any]:

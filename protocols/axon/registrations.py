@@ -8,6 +8,7 @@ import trio
 
 from ...consensus.signature import KeyPair
 from ...consensus.types import AccountId
+from .envelope import check_method
 from .interfaces import Handler, ServedMethod
 
 
@@ -15,10 +16,11 @@ class ServedTable:
     """What one hotkey serves on one subnet, from one `register` or `replace` to the next."""
 
     def __init__(self, methods: Sequence[ServedMethod], handler: Handler) -> None:
-        """Raises ValueError when two methods have one name and version."""
+        """Raises ValueError when two methods have one name and version, or a name cannot be called."""
         self.handler = handler
         self.methods: dict[str, dict[int, ServedMethod]] = {}
         for method in methods:
+            check_method(method.name, method.version, 0)
             versions = self.methods.setdefault(method.name, {})
             if method.version in versions:
                 raise ValueError(f"method {method.name} version {method.version} is given twice; give one of them")

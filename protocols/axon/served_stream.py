@@ -67,11 +67,18 @@ class ServedStream:
                     pass
                 except MalformedError as error:
                     self._server.note_bad_input(self._peer, self._network)
-                    self._is_finished = await self._refuse(NO_REQUEST, CallRefused(Status.MALFORMED, error.message))
+                    await self._end_malformed(error.message)
             if not self._is_finished or self._call is not None:
                 # The caller's end first: whoever is blocked in a write of the call's task is woken by it.
                 await self._stream.reset()
             self._nursery.cancel_scope.cancel()
+
+    async def _end_malformed(self, text: str) -> None:
+        """Say so, unless a call is running, whose own frames are on their way: then the stream is just reset."""
+        if self._call is None:
+            self._is_finished = await self._refuse(NO_REQUEST, CallRefused(Status.MALFORMED, text))
+        else:
+            self._server.note(CallRecord("", self._call.netuid, Status.MALFORMED))
 
     def _rest(self) -> None:
         self._idle.deadline = trio.current_time() + self._context.limits.idle_connection

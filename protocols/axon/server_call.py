@@ -162,7 +162,6 @@ class ServerCall:
         checked = self._checked
         answer = CallReply(Status.BUSY, text="the deadline passed before the handler could begin")
         started = finished = 0.0
-        ticket = None
         with self.scope:
             try:
                 ticket = await self._context.admission.queue.enter(
@@ -193,7 +192,8 @@ class ServerCall:
         queue = (started or trio.current_time()) - self._arrived
         handler = finished - started if started else 0.0
         await self._answer(answer, queue, handler, done)
-        status, sent = answer.status, len(answer.body)
+        status = answer.status
+        sent = len(answer.body) if self.outbox is None else self.outbox.sent_bytes
         return CallRecord(checked.method.name, self.netuid, status, queue, handler, self._length, sent)
 
     async def _whole_body(self) -> bool:
@@ -261,8 +261,7 @@ class ServerCall:
             await self._write(data)
         else:
             await self._write(data)
-            await write_rest(self._stream, body)
-            done()
+            await write_rest(self._stream, body, done)
 
     def _signed(self, reply: Reply) -> bytes:
         if not self._checked.envelope.flags & Flag.CHANNEL:

@@ -54,6 +54,11 @@ class MessageReceiver:
         """The end, once it has come; vouched for only when `messages` has ended without an error."""
         return self._trailer
 
+    @property
+    def failure(self) -> StreamAborted | None:
+        """Why the messages are not vouched for, as far as it is known."""
+        return self._aborted
+
     # --- from the stream's reader -------------------------------------------------------------------------------------
 
     def take(self, payload: bytes, *, last: bool) -> None:
@@ -154,8 +159,9 @@ class MessageSender:
         self._write = write
         self._credit = INITIAL_CREDIT
         self._hash = sha256()
-        self.messages = 0
-        self._bytes = 0
+        self._messages = 0
+        self.sent_bytes = 0
+        """Of all messages sent whole."""
         self._aborted: StreamAborted | None = None
         self._news = trio.lowlevel.ParkingLot()
 
@@ -173,7 +179,7 @@ class MessageSender:
     async def send(self, message: Part) -> None:
         """Send one message; waits for credit. Raises StreamAborted, also when a bound of our own is passed."""
         size = len(message)
-        if size > self._limits.max_message or self._bytes + size > self._limits.max_stream_bytes:
+        if size > self._limits.max_message or self.sent_bytes + size > self._limits.max_stream_bytes:
             self.abort(Status.TOO_LARGE, f"a message of {size} bytes is larger than this stream allows")
         view = memoryview(message)
         at = 0
@@ -185,8 +191,8 @@ class MessageSender:
             await self._write(frame(Kind.MESSAGE if last else Kind.MESSAGE_PART, part))
             if last:
                 break
-        self.messages += 1
-        self._bytes += size
+        self._messages += 1
+        self.sent_bytes += size
         self._hash.update(_LENGTH.pack(size))
         self._hash.update(message)
 
@@ -202,4 +208,4 @@ class MessageSender:
 
     def trailer(self, request_id: bytes, status: Status = Status.OK, text: str = "") -> Trailer:
         """The end of what was sent, to be signed."""
-        return Trailer(request_id, status, self.messages, self._bytes, self._hash.digest(), text)
+        return Trailer(request_id, status, self._messages, self.sent_bytes, self._hash.digest(), text)

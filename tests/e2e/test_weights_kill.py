@@ -68,7 +68,7 @@ class Network:
 
     def run_plugin(self) -> None:
         scores = {encode_address(dev_keypair(name).public_key): score for name, score in SCORES.items()}
-        self.ask_validator(
+        started = self.ask_validator(
             "plugin.run",
             name="fixed",
             file=str(Path(__file__).with_name("fixed_scores.py")),
@@ -77,6 +77,7 @@ class Network:
             hotkey=f"dev:{VALIDATOR}",
             arguments=[json.dumps(scores)],
         )
+        assert started["state"] == "ready", started
 
     def commit_and_die(self) -> dict[str, Any]:
         """Run the plugin, and kill the daemon as soon as its commit is final; the commit."""

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 import trio
+import typer
 import yumad.plugin.compat as bt
+from typer.testing import CliRunner
 from yumad import Status, Subnet
 from yumad.consensus.types import InvalidError
+from yumad.daemon.commands.plugin_scan import scan as scan_command
 from yumad.plugin.compat.network import current_round
 from yumad.plugin.compat.scan import scan
 from yumad.plugin.load import Plugin
@@ -146,3 +150,12 @@ def test_scan_sees_wallets_streams_and_files_that_do_not_parse(tmp_path: Path) -
 def test_compat_needs_no_event_loop_and_no_sdk() -> None:
     assert importlib.import_module("yumad.plugin.compat") is bt
     assert "bittensor" not in sys.modules and trio is not None
+
+
+def test_r41_scan_command_prints_places_and_json(repository_root: Path) -> None:
+    app = typer.Typer()
+    app.command()(scan_command)
+    shown = CliRunner().invoke(app, [str(V10 / "before")])
+    assert shown.exit_code == 0 and "time.sleep" in shown.output
+    document = json.loads(CliRunner().invoke(app, [str(V10 / "before"), "--json"]).stdout)
+    assert {"file", "line", "what", "remedy"} == set(document["findings"][0])

@@ -48,7 +48,7 @@ async def connected(
         last_heard=0,
     )
     client = SocketHostClient(ours)
-    client._facts = HostFacts("small", 1, who.roles, ADDRESSES[0], (), Path("/store"))
+    client._facts = HostFacts("small", 1, who.roles, ADDRESSES[0], (), Path("/store"), variant=None)
     async with trio.open_nursery() as nursery:
         await nursery.start(client.run)
         await nursery.start(session.run)

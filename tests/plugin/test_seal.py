@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 from yumad import Result, Round, Sealed, Status, Subnet, Task, Validator
 from yumad.plugin.seal import CHALLENGE_BYTES, KeptAnswers, opens, seal_of
@@ -38,11 +39,12 @@ def subnet_with(sealed: Any) -> tuple[Subnet, type[Validator]]:
     return subnet, Guess
 
 
+@pytest.mark.parametrize("wire", [False, True])
 async def test_r30_honest_miners_are_paid_and_a_copier_is_not_when_answers_are_sealed(
-    tmp_path: Path, yumad_clock: object
+    wire: bool, tmp_path: Path, yumad_clock: object
 ) -> None:
     subnet, guess = subnet_with(Sealed(open_timeout=2.0))
-    async with Swarm.of(subnet, tmp_path, validator=guess, miners=2, adversaries={"copy": 2}) as swarm:
+    async with Swarm.of(subnet, tmp_path, validator=guess, miners=2, adversaries={"copy": 2}, wire=wire) as swarm:
         await swarm.rounds(1)
         scores = swarm.scores()
         results = {r.hotkey: r for r in swarm.validators[0].run.validator.results}  # type: ignore[union-attr, attr-defined]

@@ -62,7 +62,7 @@ def test_r37_file_is_loaded_anew_for_each_neuron(tmp_path: Path, play: Callable[
 
 
 async def test_r38_recorded_traffic_replays_equal_and_a_changed_handler_shows(
-    swarm: Callable[..., Any], tmp_path: Path
+    swarm: Callable[..., Any], yumad_clock: object, tmp_path: Path
 ) -> None:
     file = tmp_path / "calls.jsonl"
     async with swarm(ECHO, miners=1, tap=Recorder(file)) as opened:
@@ -103,7 +103,7 @@ def test_file_that_cannot_be_loaded_names_its_line(tmp_path: Path) -> None:
         load_plugin(file, anew=True)
 
 
-async def test_policy_is_judged_as_on_a_live_peer(swarm: Callable[..., Any]) -> None:
+async def test_policy_is_judged_as_on_a_live_peer(swarm: Callable[..., Any], yumad_clock: object) -> None:
     async with swarm(ECHO, miners=2) as opened:
         echo = opened.miners[0].plugin.subnet.methods["echo"]
         request = echo.signature.request.type("x")
@@ -115,7 +115,9 @@ async def test_policy_is_judged_as_on_a_live_peer(swarm: Callable[..., Any]) -> 
         assert flood[-1].retry_after_ms > 0
 
 
-async def test_r38_swarm_on_the_real_call_protocol_scores_the_same(swarm: Callable[..., Any]) -> None:
+async def test_r38_swarm_on_the_real_call_protocol_scores_the_same(
+    swarm: Callable[..., Any], yumad_clock: object
+) -> None:
     tables = []
     for wire in (False, True):
         async with swarm(ECHO, miners=2, adversaries={"copy": 1, "late": 1, "garbage": 1}, wire=wire) as opened:
@@ -129,3 +131,9 @@ async def test_r38_swarm_on_the_real_call_protocol_scores_the_same(swarm: Callab
             assert results["miner"].ok and results["garbage"].status.name == "BAD_REPLY"
             assert bool(results["miner"].receipt) is wire
     assert tables[0] == tables[1]
+
+
+async def test_r38_swarm_without_the_virtual_clock_says_what_to_ask_for(swarm: Callable[..., Any]) -> None:
+    with pytest.raises(InvalidError, match="wall clock") as caught:
+        swarm(ECHO)
+    assert "yumad_clock" in caught.value.remedy

@@ -12,6 +12,7 @@ from yumad import Aggregator, Ema, Result, Round, Status, Subnet, Task, Validato
 from yumad.consensus.types import InvalidError
 from yumad.plugin.load import Plugin
 from yumad.plugin.runner import ValidatorRun, checked_scores, run_plugin
+from yumad.plugin.testing.chain import dev_hotkey
 from yumad.plugin.testing.swarm import Swarm
 from yumad.protocols.axon.aggregators import built_in_aggregator
 
@@ -252,3 +253,34 @@ def test_r28_built_in_aggregators_follow_their_definitions(
 def test_aggregator_from_outside_that_is_none_is_refused(name: str, params: dict[str, Any]) -> None:
     with pytest.raises(InvalidError):
         built_in_aggregator(name, params)
+
+
+async def test_r28_round_that_does_not_end_is_given_up(tmp_path: Path, yumad_clock: object) -> None:
+    class Endless(Echo):
+        round_timeout = 30.0
+
+        async def task(self, round: Round) -> Task | None:
+            if round.number == 1:
+                await trio.sleep_forever()
+            return super().task(round)
+
+    async with swarm_of(Endless, tmp_path, miners=1) as swarm:
+        await swarm.rounds(2)
+        node = swarm.validators[0]
+        assert node.run is not None and node.run.failed_rounds == 1
+        assert "round_timeout" in node.log[0]
+        assert trio.current_time() == 30.0
+        assert swarm.scores() == {"miner/0": 0.5}
+
+
+async def test_own_aggregator_forgets_hotkeys_that_have_left(tmp_path: Path, yumad_clock: object) -> None:
+    class Own(Echo):
+        aggregator = Best()
+
+    async with swarm_of(Own, tmp_path, miners=2) as swarm:
+        await swarm.rounds(1)
+        run = swarm.validators[0].run
+        assert run is not None and len(run._states) == 2
+        swarm.chain.replace(swarm.miners[0].uid, dev_hotkey("newcomer"))
+        await swarm.rounds(1)
+        assert swarm.miners[0].hotkey not in run._states

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from pathlib import Path
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -36,7 +39,7 @@ async def test_users_file_comes_back_after_a_miner_died_and_the_validator_restar
         await swarm.rounds(20)
         (store / "inbox" / "report.pdf").write_bytes(content)
         await swarm.rounds(10)
-        assert not list((store / "inbox").iterdir()) and not list((store / "taking").iterdir())
+        assert not list((store / "inbox").iterdir())
         swarm.node("miner/2").host.handler = None  # dead from here on
         validator.run = await ValidatorRun.start(
             load_plugin(PLUGIN, anew=True),
@@ -52,6 +55,29 @@ async def test_users_file_comes_back_after_a_miner_died_and_the_validator_restar
         assert (store / "restored" / "report.pdf").read_bytes() == content
         assert not list((store / "wanted").iterdir())
         assert validator.run.failed_rounds == 0, validator.log
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_users_file_outlives_a_good_miner_among_bad_ones(tmp_path, autojump_clock, seed):
+    content = random.Random(seed).randbytes(200_000)
+    variants = {"good": 2, "weak": 1, "lazy": 1, "cheat": 1}
+    async with Swarm.of(PLUGIN, tmp_path, miners=0, validators=2, variants=variants, seed=seed, latency=0.1) as swarm:
+        store = tmp_path / str(swarm.validators[0].uid)
+        (store / "inbox").mkdir()
+        (store / "inbox" / "letters.bin").write_bytes(content)
+        for _ in range(60):
+            await swarm.rounds(1)
+            if not (store / "inbox" / "letters.bin").exists():
+                break
+        else:
+            pytest.fail("the file was not taken in sixty rounds")
+        swarm.node("good/1").host.handler = None
+        await swarm.rounds(20)
+        (store / "wanted" / "letters.bin").touch()
+        await swarm.rounds(6)
+        assert (store / "restored" / "letters.bin").read_bytes() == content
+        state = json.loads((store / "manifest.json").read_text())
+        assert state["repairs"] > 0
 
 
 async def test_shard_is_shown_only_to_the_validator_that_stored_it(tmp_path, autojump_clock):

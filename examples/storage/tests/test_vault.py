@@ -52,7 +52,7 @@ def test_hashes_inside_the_tree_do_not_pass_for_chunks():
 
 
 def test_nonces_ask_for_different_chunks_all_equally_often():
-    asked = Counter(chunk for n in range(2000) for chunk in challenged_chunks(n.to_bytes(16, "big"), CHUNKS, 8))
+    asked = Counter(chunk for n in range(6000) for chunk in challenged_chunks(n.to_bytes(16, "big"), CHUNKS, 8))
     assert len(asked) == CHUNKS
     assert max(asked.values()) < 1.4 * min(asked.values())
     assert all(len(set(challenged_chunks(n.to_bytes(16, "big"), 8, 8))) == 8 for n in range(50))

@@ -302,7 +302,7 @@ async def test_r35_peer_behind_a_nat_learns_so_from_reports_and_turns_to_relays(
         reach = miner.discovery.reach.reach(SUBNET, account("miner"), miner.clock.now())
         assert (reach.probers, reach.reached_by) == (2, 0)
         await trio.sleep(400)
-        assert any(split_relay_address(address) for address in validators[0].addresses("miner"))
+        assert all(split_relay_address(address) for address in validators[0].addresses("miner"))
         reach = miner.discovery.reach.reach(SUBNET, account("miner"), miner.clock.now())
         assert (reach.probers, reach.reached_by) == (2, 2)
         assert miner.peer not in validators[0].transport.connected()
@@ -339,6 +339,26 @@ async def test_r31_several_probers_measure_every_miner_and_all_peers_see_it(auto
             node.transport.break_connection(hub.peer)
         await trio.sleep(1000)
         assert watcher.discovery.reach.reach(SUBNET, account("up"), watcher.clock.now()).probers == 0
+
+
+async def test_r31_r34_peer_of_many_hotkeys_is_reached_for_each_though_probes_share_its_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as world:
+        names = [f"miner-{number}" for number in range(30)]
+        world.register(*names)
+        world.register("validator", permit=True)
+        hub = await world.add("hub")
+        shared = await world.add("shared", connect=[hub])
+        validator = await world.add("validator", connect=[hub], keys=["validator"])
+        for name in names:
+            shared.discovery.announce(hotkey(name), SUBNET, METHODS[:1])
+        await trio.sleep(5)
+        hotkeys = [account(name) for name in names]
+        found = await validator.discovery._prober.round(SUBNET, hotkeys, 0.2)
+        assert found == dict.fromkeys(found, 40)
+        assert len(found) == len(names)
+        assert shared.peer not in validator.transport.connected()
 
 
 async def test_r35_outside_address_comes_from_peers_and_is_announced(

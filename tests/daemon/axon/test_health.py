@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
+from small_peer import SmallPeer
+from trio.testing import MockClock
+from yumad.consensus.types import Era, Hash32, Height, View
 from yumad.daemon.axon.axon_metrics import AxonMetrics, AxonSample
-from yumad.daemon.axon.health import HealthSample, health_pages, reasons
+from yumad.daemon.axon.chain_view import ChainView
+from yumad.daemon.axon.health import HealthSample, health_pages, peer_health, reasons
+from yumad.daemon.clock import TrioClock
 from yumad.daemon.metrics_endpoint import serve_exposition
 from yumad.protocols.axon.interfaces import Freshness, Latency
 from yumad.protocols.axon.status import Status
+from yumad.storage.chain import FinalisedPoint
 
 WELL = HealthSample(started=True, finalised_height=100, clock_offset=0.01, plugins={"echo": "ready"})
 
@@ -41,6 +47,8 @@ def changed(**fields: Any) -> HealthSample:
         (changed(clock_offset=None), []),
         (changed(plugins={"echo": "crashed"}), [("no_plugin_ready", True)]),
         (changed(plugins={"echo": "ready", "chat": "starting"}), [("plugin", False)]),
+        (changed(plugins={"echo": "stopped"}), []),
+        (changed(plugins={"echo": "stopped", "chat": "backing off"}), [("no_plugin_ready", True)]),
     ],
 )
 def test_r25_each_thing_that_is_not_as_it_should_be_is_a_reason(
@@ -108,3 +116,13 @@ async def test_r25_the_pages_answer_beside_the_metrics() -> None:
         assert await get(port, "/metrics") == (200, "yumad_height 7\n")
         assert await get(port, "/nothing") == (404, "GET /metrics\nGET /healthz\nGET /readyz\n")
         nursery.cancel_scope.cancel()
+
+
+async def test_r25_a_peer_at_genesis_is_starting_and_one_with_a_block_is_ready(autojump_clock: MockClock) -> None:
+    peer = SmallPeer()
+    point = FinalisedPoint(None, Hash32(bytes(32)), Height(0), View(0), Era(0), None)
+    clock = TrioClock(peer.spec.timing.start_of(1))
+    view = ChainView(peer.read, peer.spec.timing, clock, point)
+    assert [reason.code for reason in reasons(peer_health(peer.status(), view, {}))] == ["starting"]
+    peer.make_block()
+    assert reasons(peer_health(peer.status(), view, {"echo": "ready"})) == []

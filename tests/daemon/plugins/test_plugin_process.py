@@ -129,6 +129,36 @@ async def test_file_without_the_wanted_role_says_which_it_has(tmp_path: Path) ->
         assert "roles are miner" in document["error"]["remedy"]
 
 
+async def test_start_hook_that_fails_is_tried_again(tmp_path: Path) -> None:
+    hook = """
+@subnet.on_start
+async def connect():
+    from pathlib import Path
+    seen = Path("seen")
+    if not seen.exists():
+        seen.touch()
+        raise ConnectionError("the model server is away")
+"""
+    async with hosting(tmp_path, launcher=default_launcher) as (host, _):
+        await host.start("small", settings(author_file(tmp_path, PLUGIN + hook)))
+        await until(lambda: state(host) == "ready")
+        document = host.documents()[0]
+        assert document["restarts"] == 1
+        assert "the model server is away" in document["error"]["message"]
+
+
+async def test_variant_answers_in_place_of_the_method(tmp_path: Path) -> None:
+    lazy = """
+@echo.variant("lazy")
+async def lazily(request: Ask, call: Call) -> Answer:
+    return Answer("lazy")
+"""
+    async with hosting(tmp_path, launcher=default_launcher) as (host, peer):
+        await host.start("small", settings(author_file(tmp_path, PLUGIN + lazy), variant="lazy"))
+        name = next(method.name for method in peer.latest.methods if method.name.endswith("echo"))
+        assert decode_payload(bytes((await peer.ask(body(text="hi"), name=name)).body)) == {"text": "lazy"}
+
+
 def test_r24_plugin_ends_when_its_peer_is_killed(tmp_path: Path) -> None:
     """Even when its loop is busy: the end of the token's pipe is watched by a thread."""
     busy = PLUGIN.replace('    return Answer(f"{request', '    while True: pass\n    return Answer(f"{request')

@@ -361,3 +361,15 @@ async def test_r17_calls_in_turn_share_one_stream_and_calls_at_once_take_more(au
         assert world.client.pool.idle(world.endpoint.peer) == 64
         await world.client.aclose()
         assert world.client.pool.idle(world.endpoint.peer) == 0
+
+
+@pytest.mark.parametrize("wrong", [{"method": "Echo"}, {"method": ""}, {"method": "é"}, {"version": 70_000}])
+async def test_r12_what_no_envelope_can_say_is_the_authors_error(
+    wrong: dict[str, object], autojump_clock: MockClock
+) -> None:
+    async with memory_world() as world:
+        world.serve()
+        with pytest.raises(ValueError, match=r"expected 1 to 64|between 0 and"):
+            await world.call(**wrong)
+        with pytest.raises(ValueError, match="expected 1 to 64"):
+            world.server.register(OTHER, NETUID, (ServedMethod("No Such Name"),), echo)

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
+
 import pytest
 import trio
-from axon_world import CALLER, NETUID, OPEN, OTHER, SERVER, RawCaller, World, account, memory_world, signed_call
+from axon_world import (
+    CALLER,
+    GENESIS,
+    NETUID,
+    OPEN,
+    OTHER,
+    SERVER,
+    RawCaller,
+    World,
+    account,
+    memory_world,
+    signed_call,
+)
+from test_client_calls import impostor
 from trio.testing import MockClock
+from yumad.consensus.signature import KeyPair
+from yumad.consensus.types import Hash32
 from yumad.protocols.axon.client_stream import ClientStream
-from yumad.protocols.axon.envelope import Flag, Trailer, sign_trailer
+from yumad.protocols.axon.envelope import Flag, Reply, Trailer, sign_reply, sign_trailer
 from yumad.protocols.axon.frames import Kind, frame
 from yumad.protocols.axon.interfaces import CallReply, IncomingCall, ServedMethod, StreamAborted
 from yumad.protocols.axon.limits import AxonLimits
@@ -221,8 +239,6 @@ async def test_r9_trailer_that_does_not_vouch_for_the_messages_aborts(wrong: str
         envelope = signed_call(flags=Flag.STREAM_IN)
         await caller.send(envelope)
         await caller.write(frame(Kind.MESSAGE, b"5"))
-        from hashlib import sha256
-
         digest = sha256(b"\x00\x00\x00\x015" if wrong != "hash" else b"").digest()
         trailer = Trailer(
             bytes(16) if wrong == "request" else envelope.request_id,
@@ -364,3 +380,24 @@ async def test_r12_plain_call_to_a_method_that_streams_is_a_schema_mismatch(
         result = await world.call()
     assert result.status is Status.SCHEMA_MISMATCH
     assert result.text == "echo answers with a stream"
+
+
+@pytest.mark.parametrize(("signer", "status"), [(OTHER, Status.BAD_REPLY_SIGNATURE), (SERVER, Status.STREAM_ABORTED)])
+async def test_r9_client_believes_no_end_that_is_forged_or_of_other_messages(
+    signer: KeyPair, status: Status, autojump_clock: MockClock
+) -> None:
+    def answer(reply: Reply, request: Hash32) -> bytes:
+        head = sign_reply(replace(reply, flags=Flag.STREAM_OUT), GENESIS, request, SERVER)
+        digest = sha256(b"\x00\x00\x00\x03two").digest()
+        trailer = sign_trailer(Trailer(reply.request_id, Status.OK, 1, 3, digest), GENESIS, request, False, signer)
+        return frame(Kind.REPLY, head.encode()) + frame(Kind.MESSAGE, b"one") + frame(Kind.TRAILER, trailer.encode())
+
+    async with memory_world() as world:
+        impostor(world, answer)
+        async with open_stream(world) as stream:
+            with pytest.raises(StreamAborted) as caught:
+                await collect(stream)
+            result = await stream.result()
+    assert caught.value.status is status
+    assert result.status is status
+    assert result.receipt == b""

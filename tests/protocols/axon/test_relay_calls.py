@@ -1,0 +1,78 @@
+"""Whole calls to a miner that only a relay can reach (AXON R35, R4)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from axon_world import GENESIS, PROTOCOL, SERVER, Offences, World, account
+from trio.testing import MockClock
+from yumad.protocols.axon.client import AxonClient
+from yumad.protocols.axon.interfaces import Endpoint
+from yumad.protocols.axon.limits import AxonLimits
+from yumad.protocols.axon.relay import relay_protocol, reserve
+from yumad.protocols.axon.relay_service import Relay
+from yumad.protocols.axon.status import Status
+from yumad.protocols.memory_transport import MemoryNetwork
+from yumad.protocols.names import NetworkNames
+
+NAMES = NetworkNames.of(GENESIS)
+RELAY = "/memory/p2p/relay"
+
+
+@asynccontextmanager
+async def relayed_world(limits: AxonLimits | None = None) -> AsyncIterator[tuple[World, Relay]]:
+    """A miner that reserved at a relay, and a caller that knows nothing but that."""
+    network = MemoryNetwork(random.Random(1))
+    miner, caller, middle = (network.transport(name) for name in ("miner", "validator", "relay"))
+    relay = Relay(middle, NAMES, Offences())
+    relay.register()
+    async with trio.open_nursery() as nursery:
+        for transport in (miner, caller, middle):
+            await nursery.start(transport.run)
+        world = World(miner, caller, limits=limits, addresses=(f"{RELAY}/relay/p2p/miner",))
+        world.client = AxonClient(
+            caller,
+            PROTOCOL,
+            GENESIS,
+            world.book,
+            now_ns=world.client._now_ns,
+            random_bytes=world.client._random_bytes,
+            limits=limits,
+            relay_protocol_id=relay_protocol(NAMES),
+        )
+        world.serve()
+        await miner.dial(RELAY)
+        await reserve(miner, relay_protocol(NAMES), middle.local_peer)
+        yield world, relay
+        nursery.cancel_scope.cancel()
+
+
+async def test_r35_call_through_a_relay_is_answered_and_the_next_takes_the_same_stream(
+    autojump_clock: MockClock,
+) -> None:
+    async with relayed_world() as (world, relay):
+        for body in (b"hello", random.Random(1).randbytes(300_000)):
+            result = await world.call(body)
+            assert result.ok
+            assert bytes(result.body) == body
+            assert result.receipt, "signed end to end"
+        assert relay.counters["connected"] == 1
+        assert world.client_transport.connected() == ("relay",), "the miner was never dialed"
+
+
+async def test_r35_miner_without_a_reservation_cannot_be_called(autojump_clock: MockClock) -> None:
+    async with relayed_world() as (world, relay):
+        relay._reserved.clear()
+        assert (await world.call()).status is Status.DIAL_FAILED
+        world.book.rows[account(SERVER)] = [Endpoint(world.endpoint.peer, ("/memory/p2p/nobody/relay/p2p/miner",))]
+        assert (await world.call()).status is Status.DIAL_FAILED
+
+
+async def test_r4_r35_no_certificate_counts_through_a_relay(autojump_clock: MockClock) -> None:
+    async with relayed_world(AxonLimits(allow_channel=True)) as (world, _):
+        result = await world.call(channel=True)
+        assert result.status is not Status.OK
+        assert (await world.call()).ok
