@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 NAME: Final = "letters.bin"
 
-FILE_BYTES: Final = 200_000
+FILE_BYTES: Final = 60_000
+"""Two stripes of the example: what five small miners can hold beside what they are tested with."""
 
 FIRST: Final = 2
 """Paid epochs before the holder dies: by then the file is placed and audited."""

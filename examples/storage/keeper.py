@@ -178,7 +178,7 @@ class Keeper:
         for stripe_id, stripe in list(self.state.stripes.items()):
             if len(stripe.shards) < stripe.k:
                 self.remove(stripe_id)
-                self.state.lost += 1
+                self.state.lost += bool(stripe.name)
 
     def _shard(self, challenge: Challenge) -> Shard | None:
         """None when the shard was given up since, with the rest of its stripe."""

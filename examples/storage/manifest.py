@@ -83,7 +83,7 @@ class State:
     repairs: int = 0
     """Shards made again for one that was lost."""
     lost: int = 0
-    """Stripes of which fewer than k shards were left."""
+    """Stripes of users' files of which fewer than k shards were left."""
 
     def key(self) -> bytes:
         """The secret as bytes."""

@@ -97,7 +97,7 @@ class _Planner:
             self._new(chosen)
 
     def place_spare_shards(self) -> None:
-        """More shards of what there is; new stripes for miners that have a shard of every one."""
+        """More shards of what there is; a new stripe for miners that have a shard of every one, even for one alone."""
         leftover = []
         for hotkey in self._best(self._slots, set()):
             fitting = [item for item in self._by_need() if self._fits(item[0], hotkey)]
@@ -105,7 +105,7 @@ class _Planner:
                 self._move(*fitting.pop(0), hotkey)
             if self._slots[hotkey] > 0:
                 leftover.append(hotkey)
-        if len(leftover) > 1 and self._budget >= N:
+        if leftover and self._budget >= N:
             self._new(leftover[:N])
 
     def _free(self, *, repair: bool) -> dict[str, int]:

@@ -140,7 +140,7 @@ class Storage(Validator):
 
     interval = 2.0
     sample = None  # a miner that is not audited can forget
-    aggregator = WindowMean(32)
+    aggregator = WindowMean(16)
 
     def __init__(self) -> None:
         self._keeper: Keeper | None = None

@@ -55,6 +55,17 @@ def test_whole_home_has_no_fault(home: Home) -> None:
         "port",
         "chain",
         "authority",
+        "hotkeys",
+        "coldkeys",
+        "plugins",
+        "axon database",
+        "descriptors",
+        "control",
+        "clock offset",
+        "chain age",
+        "peers",
+        "plugin states",
+        "services",
     ]
     assert "block 5" in finding(home, "chain").detail
     assert finding(home, "daemon").detail == "not running"

@@ -14,15 +14,18 @@ from yumad.plugin.testing import play
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = ("compute", "inference", "storage")
 
-ROUNDS = {"compute": 10, "inference": 40, "storage": 30}
-"""Enough for the order to show: answers of a language model differ most from round to round."""
+ROUNDS = {"compute": 10, "inference": 40, "storage": 40}
+"""Enough for the order to show: a store is trusted step by step, and answers differ much from round to round."""
+
+LATENCY = {"compute": 0.01, "inference": 0.2, "storage": 0.1}
+"""Seconds one way: near where speed is paid, and elsewhere such that quotas are kept."""
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_r28_incentive_follows_quality_with_two_validators(name):
     order = find_example(name).order
     plugin, variants = load_plugin(EXAMPLES / name / "plugin.py"), dict.fromkeys(order, 1)
-    played = play(plugin, rounds=ROUNDS[name], miners=0, validators=2, variants=variants, latency=0.2)
+    played = play(plugin, rounds=ROUNDS[name], miners=0, validators=2, variants=variants, latency=LATENCY[name])
     scores = [played.scores[f"{variant}/0"] for variant in order]
     assert played.failed_rounds == 0, played.log
     assert scores == sorted(scores, reverse=True)
