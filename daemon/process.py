@@ -54,11 +54,15 @@ from .own_transactions import OwnTransactions
 from .peer_answers import PeerAnswers
 from .plugin_methods import plugin_methods
 from .plugins.host import PluginHost
+from .plugins.process_runner import deny_inspection
 from .plugins.socket import plugin_socket_path
 from .watch import watch_peer
 
 DRAIN_SECONDS: Final = 5.0
-"""From SIGTERM to the end of the process."""
+"""From SIGTERM to the end of the process; up to 10 s (AXON C15) where plugins are answering calls."""
+
+PLUGIN_DRAIN: Final = 5.0
+"""Of these for plugins: to answer the calls they have, and to end. Without plugins it takes no time."""
 
 
 class StartError(YumadError):
@@ -81,6 +85,7 @@ class RunOptions:
 
 def run_peer(home: Home, config: Config, options: RunOptions) -> None:
     """Run the peer of a home until a signal ends it. Raises YumadError for everything that must stop it."""
+    deny_inspection()  # plugins run as the same user, and must not read keys out of this process
     with ExitStack() as stack:
         home.prepare()
         stack.callback(home.lock().release)
@@ -172,7 +177,7 @@ async def _run(
         {"program": __version__, "network": opened.spec.name, "genesis_hash": opened.genesis_hash.hex()},
     )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_on_signal, nursery.cancel_scope)
+        nursery.start_soon(_end_on_signal, nursery.cancel_scope, plugins)
         await nursery.start(peer.run)
         await nursery.start(axon.run)
         await nursery.start(plugins.run)
@@ -195,12 +200,13 @@ async def _run(
     log.info("peer stopped", height=opened.store.finalised().height)
 
 
-async def _end_on_signal(scope: trio.CancelScope) -> None:
+async def _end_on_signal(scope: trio.CancelScope, plugins: PluginHost) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            watchdog = threading.Timer(DRAIN_SECONDS - 0.2, os._exit, (1,))
+            watchdog = threading.Timer(DRAIN_SECONDS + PLUGIN_DRAIN - 0.2, os._exit, (1,))
             watchdog.daemon = True
             watchdog.start()
+            await plugins.close(PLUGIN_DRAIN)
             scope.cancel()
             return
 

@@ -91,6 +91,10 @@ class Calls:
         async with self._client.stream(hotkey, served.name, served.version, body, seconds) as stream:
             yield TypedStream(stream, method, self._uids.get(hotkey), hotkey)
 
+    async def query(self, read: str, params: Sequence[Any]) -> Any:
+        """A read of the chain."""
+        return await self._client.query(read, params)
+
     def _encoded(self, requests: Mapping[str, Any], method: Method) -> dict[str, bytes]:
         """A request that many share is encoded once."""
         done: dict[int, bytes] = {}

@@ -125,6 +125,8 @@ class Caller(Protocol):
 
     def stream(self, hotkey: str, method: Method, request: Any, timeout: float | None) -> Any: ...
 
+    async def query(self, read: str, params: Sequence[Any]) -> Any: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -162,6 +164,10 @@ class Round:
         Raises StreamAborted where it is opened or read when the miner refuses or breaks off.
         """
         return self._calls.stream(hotkey, method, request, timeout)
+
+    async def query(self, read: str, *params: Any) -> Any:
+        """Answer of one of the peer's public reads of the chain, by its name in `yumad query list`."""
+        return await self._calls.query(read, params)
 
     @property
     def _calls(self) -> Caller:

@@ -103,7 +103,7 @@ class AxonMethods:
             directory,
             parts.discovery.latencies,
             random.Random(0),  # only rounds use it
-            in_use=lambda peer: pool.idle(peer) > 0,
+            in_use=pool.uses,
         )
 
     def methods(self) -> list[Method]:

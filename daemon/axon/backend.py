@@ -161,7 +161,6 @@ class ServiceBackend:
         round: int,
     ) -> None:
         """One round by a built-in aggregator."""
-        self.enlist(who)
         height = self._service.view.height
         await self._service.keeping.scores.update(_key(who), scores, (aggregator, params), height, round)
         self._service.keeping.scheduler.block_final()

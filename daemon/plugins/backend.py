@@ -62,6 +62,18 @@ class OpenCall(Protocol):
 class PluginBackend(Protocol):
     """The peer. Whatever other peers do is in results; YumadError is told to the plugin, anything else is a fault."""
 
+    def enlist(self, who: PluginIdentity) -> None:
+        """A plugin is run for this hotkey from now on, whether or not its process is ready."""
+        ...
+
+    def set_version(self, who: PluginIdentity, version: int) -> None:
+        """Its process is ready, with this version of its subnet's code."""
+        ...
+
+    def dismiss(self, who: PluginIdentity) -> None:
+        """An operator stopped it."""
+        ...
+
     def register(
         self, who: PluginIdentity, methods: Sequence[ServedMethod], handler: Handler
     ) -> PluginRegistration: ...

@@ -173,6 +173,7 @@ class PluginHost:
         self._disable(name)
         times = self._settings.times
         await self._in_own_task(lambda: plugin.stop(times.drain, times.grace))
+        self._backend.dismiss(plugin.who)
         return plugin.document()
 
     def documents(self) -> list[dict[str, Any]]:
@@ -235,6 +236,7 @@ class PluginHost:
         )
         self._plugins[name] = plugin
         self._idle.pop(name, None)
+        self._backend.enlist(plugin.who)
         self._nursery.start_soon(self._run, plugin)
         return plugin
 

@@ -175,6 +175,7 @@ class SupervisedPlugin:
             raise InvalidError(f"it is ready as {', '.join(readiness.roles)}, not as {', '.join(self.who.roles)}")
         if self._stopped.is_set():
             raise InvalidError("the plugin was stopped")
+        self._backend.set_version(self.who, readiness.version)
         if self._registration is not None:
             self._registration.replace(readiness.methods, self.handle)
         elif readiness.methods:

@@ -139,9 +139,6 @@ class Forwarder:
         self, call: _SignedCall, endpoints: Sequence[Endpoint], request_id: bytes, done: Forwarded
     ) -> Forwarded:
         for endpoint in endpoints:
-            if endpoint.peer == self._local_peer:
-                text = "this peer serves the hotkey itself, and a peer does not call itself: ask another peer"
-                return Forwarded(CallResult(call.receiver, Status.DIAL_FAILED, text=text, peer=endpoint.peer))
             done = await self._attempt(call, endpoint, request_id)
             if not done.result.status.resendable:
                 break

@@ -28,6 +28,7 @@ from yumad.protocols.axon.admission import AdmissionQueue
 from yumad.protocols.axon.caller_limiter import CallerLimiter
 from yumad.protocols.axon.client import AxonClient
 from yumad.protocols.axon.interfaces import Admission, CallReply, IncomingCall, ServedMethod
+from yumad.protocols.axon.own_calls import WithOwnCalls
 from yumad.protocols.axon.payload import decode_payload, encode_payload
 from yumad.protocols.axon.policy import Policy
 from yumad.protocols.axon.records import OfferedMethod
@@ -116,8 +117,9 @@ class CallingNode:
             keys=lambda: keys,
             settings=DiscoverySettings(probe=False),
         )
+        self.calls = WithOwnCalls(self.transport)
         self.client = AxonClient(
-            self.transport,
+            self.calls,
             names.request("axon"),
             genesis_hash,
             self.discovery.directory,
@@ -125,7 +127,7 @@ class CallingNode:
             random_bytes=random.Random(number).randbytes,
         )
         self.server = AxonServer(
-            self.transport,
+            self.calls,
             names.request("axon"),
             genesis_hash,
             self.view,
@@ -141,8 +143,14 @@ class CallingNode:
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.transport.run)
+            await nursery.start(self.calls.run)
             for task in (self.discovery.run, self.registrations.run, self.view.run):
                 nursery.start_soon(task)
+
+    async def serve(self) -> None:
+        """Be the miner."""
+        await self.view.watch(SUBNET)
+        self.server.register(MINER, SUBNET, METHODS, answer)
 
     def announce(self) -> None:
         """Tell the network of the miner."""
@@ -175,8 +183,7 @@ async def calling_peers(chain: SmallPeer, clock: Clock, *, announce: bool = True
         for node in (peers.here, peers.away):
             nursery.start_soon(node.run)
         await wait_all_tasks_blocked()
-        await peers.away.view.watch(SUBNET)
-        peers.away.server.register(MINER, SUBNET, METHODS, answer)
+        await peers.away.serve()
         await peers.here.transport.dial(f"{peers.away.address}/p2p/{peers.away.transport.local_peer}")
         if announce:
             peers.away.announce()

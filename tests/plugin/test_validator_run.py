@@ -284,3 +284,21 @@ async def test_own_aggregator_forgets_hotkeys_that_have_left(tmp_path: Path, yum
         swarm.chain.replace(swarm.miners[0].uid, dev_hotkey("newcomer"))
         await swarm.rounds(1)
         assert swarm.miners[0].hotkey not in run._states
+
+
+async def test_round_reads_the_chain_through_the_peer(tmp_path: Path, yumad_clock: object) -> None:
+    class Reading(Echo):
+        async def task(self, round: Round) -> Task | None:
+            return Task(echo, Ask(str(await round.query("chain.height", 1))))
+
+    async with swarm_of(Reading, tmp_path, miners=1) as swarm:
+        asked = []
+
+        async def query(read: str, params: Any) -> Any:
+            asked.append((read, tuple(params)))
+            return 7
+
+        swarm.validators[0].host.query = query
+        await swarm.rounds(1)
+        assert asked == [("chain.height", (1,))]
+        assert swarm.scores() == {"miner/0": 0.5}

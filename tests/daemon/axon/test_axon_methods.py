@@ -179,12 +179,14 @@ async def test_r8_call_to_a_hotkey_without_record_or_connection_says_so(autojump
     assert lost["name"] in ("DIAL_FAILED", "LOCAL_DEADLINE")
 
 
-async def test_hotkey_that_this_peer_serves_itself_is_not_called(autojump_clock: MockClock) -> None:
+async def test_hotkey_that_this_peer_serves_itself_is_called_within_it(autojump_clock: MockClock) -> None:
+    body = body_of("myself")
     async with world(announce=False) as peers:
+        await peers.here.serve()
         peers.here.announce()
         await trio.sleep(1)
-        done = await forward(peers, envelope(peers), b"")
-        assert done["name"] == "DIAL_FAILED" and "does not call itself" in done["text"]
+        done = await forward(peers, envelope(peers, body=body), body)
+        assert (done["name"], done["peer"]) == ("OK", peers.here.transport.local_peer)
         [row] = await ask(peers, "axon.ping", netuid=SUBNET, hotkeys=[MINER_ADDRESS])
         assert row["outcome"] == "here"
 

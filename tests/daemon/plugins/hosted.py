@@ -117,6 +117,17 @@ class MemoryPeer:
         self.asked: list[tuple[str, PluginIdentity, Any]] = []
         self.answer: Callable[[AccountId, bytes], bytes] = lambda target, body: body
         self.rows: list[dict[str, Any]] = []
+        self.heard: list[tuple[str, str, int]] = []
+        """What the host told about plugins: word, plugin, version."""
+
+    def enlist(self, who: PluginIdentity) -> None:
+        self.heard.append(("enlist", who.name, 0))
+
+    def set_version(self, who: PluginIdentity, version: int) -> None:
+        self.heard.append(("version", who.name, version))
+
+    def dismiss(self, who: PluginIdentity) -> None:
+        self.heard.append(("dismiss", who.name, 0))
 
     def register(self, who: PluginIdentity, methods: Sequence[ServedMethod], handler: Handler) -> Served:
         self.served.append(Served(who, methods, handler))
