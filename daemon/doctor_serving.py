@@ -77,7 +77,9 @@ def hotkeys(home: Home) -> Iterator[str]:
 def coldkeys(home: Home) -> Iterator[str]:
     """Whether a coldkey lies in the clear where hotkeys serve: who breaks in would have the funds as well (4.2)."""
     roots = dict.fromkeys(
-        wallets.expanduser().absolute() for reference, wallets in _references(home) if "/" in reference
+        wallets.expanduser().absolute()
+        for reference, wallets in _references(home)
+        if not reference.startswith(DEV_PREFIX)
     )
     for root in roots:
         names = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []

@@ -8,7 +8,7 @@ of the socket, which is for trying things out; plugins call without that bound.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -73,12 +73,16 @@ class AxonParts:
     discovery: Discovery
     client: AxonClient
     view: ChainView
+    made: Callable[[CallResult], None] = lambda result: None
+    """Told how each forwarded call ended, for metrics and the order of endpoints."""
 
 
 def axon_methods(service: AxonService) -> list[Method]:
     """What can be asked of a peer's calls and discovery."""
     peer = service.peer
-    parts = AxonParts(peer.transport, service.answers, peer.clock, service.discovery, service.client, service.view)
+    parts = AxonParts(
+        peer.transport, service.answers, peer.clock, service.discovery, service.client, service.view, service.made
+    )
     return AxonMethods(parts).methods()
 
 
@@ -251,6 +255,7 @@ class AxonMethods:
 
     async def forward(self, envelope: bytes, body: bytes) -> Json:
         done = await self._forwarder.forward(envelope, body)
+        self._parts.made(done.result)
         return {**_result(done.result), "messages": [message.hex() for message in done.messages]}
 
     # --- parts of the answers ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`yumad plugin new|run|list|logs|reload|stop`: miners and validators beside a running peer (AXON R24, R36, R43)."""
+"""`yumad plugin new|run|list|logs|reload|stop|scan`: miners and validators beside a running peer (AXON R24, R36, R43)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 from .options import DEFAULT_HOME, DEFAULT_WALLETS, HomeOption, JsonOption, WalletsOption
 from .output import CommandError, Exit, print_fields, print_json, print_table, reporting, usage_error
+from .plugin_scan import scan
 from .shown_values import open_client
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group.command()(logs)
     group.command()(reload)
     group.command()(stop)
+    group.command()(scan)
     app.add_typer(group, name="plugin")
 
 

@@ -15,6 +15,7 @@ from yumad.daemon.clock import SystemClock
 from yumad.daemon.commands.axon_call import _offered
 from yumad.daemon.commands.output import CommandError, Exit
 from yumad.protocols.axon.reach_reports import make_report
+from yumad.storage.keystore import Keystore
 
 AS_VALIDATOR = ["--dev", "authority-hot"]
 
@@ -42,6 +43,17 @@ def test_call_prints_the_answer_on_stdout_and_the_times_on_stderr(daemon: Callin
     result = call(daemon, "echo.say", "--data", '{"text": "ß", "n": [1, null, 0.5]}')
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"text": "ß", "n": [1, None, 0.5]})
     assert result.stderr.startswith("OK in ") and "network" in result.stderr
+
+
+def test_call_is_signed_by_a_wallets_hotkey_and_its_key_stays_in_the_command(
+    daemon: CallingDaemon, tmp_path: Path
+) -> None:
+    store = Keystore(tmp_path / "wallets")
+    store.new_hotkey("val", "one", VALIDATOR.seed, "correct horse")
+    (tmp_path / "password").write_text("correct horse\n")
+    wallet = ["--wallet", "val", "--hotkey", "one", "--wallets", str(store.root)]
+    assert call(daemon, "say", *wallet, "--password-file", str(tmp_path / "password")).exit_code == 0
+    assert call(daemon, "say", *wallet, "--json").exit_code == Exit.USAGE, "there is nobody to ask for a password"
 
 
 def test_short_name_is_completed_and_the_offered_version_is_called(daemon: CallingDaemon) -> None:

@@ -106,6 +106,12 @@ def test_r40_coldkey_of_another_tool_that_is_encrypted_is_none(home: Home, plugi
     assert finding(home, "coldkeys").ok
 
 
+def test_r40_wallets_that_no_hotkey_here_comes_from_are_not_looked_at(home: Home, plugin: PluginSettings) -> None:
+    write_settings(home.plugins / "echo", replace(plugin, hotkey="dev:sn1/3"))
+    assert finding(home, "coldkeys").detail == "nothing to check"
+    assert "anybody knows that key" in finding(home, "hotkeys").detail
+
+
 def test_r40_plugin_without_its_file_or_with_damaged_settings_is_a_fault(home: Home, plugin: PluginSettings) -> None:
     Path(plugin.file).unlink()
     assert "miner.py" in fault(home, "plugins").detail
