@@ -32,6 +32,7 @@ from ..storage.authority_key import Authority, list_authorities, open_authority
 from ..storage.home import Home
 from ..storage.index import IndexStore
 from ..storage.peers import PeerStore
+from .axon.axon_methods import axon_methods
 from .axon.backend import ServiceBackend
 from .axon.health import health_pages
 from .axon.service import AxonService, AxonSurroundings
@@ -172,7 +173,10 @@ async def _run(
     axon.plugin_states = lambda: {plugin["name"]: plugin["state"] for plugin in plugins.documents()}
     control = ControlServer(
         socket_path,
-        node_registry(answers, [*weight_methods(axon.keeping.scheduler), *plugin_methods(plugins)]),
+        node_registry(
+            answers,
+            [*axon_methods(axon), *weight_methods(axon.keeping.scheduler), *plugin_methods(plugins)],
+        ),
         feed,
         {"program": __version__, "network": opened.spec.name, "genesis_hash": opened.genesis_hash.hex()},
     )

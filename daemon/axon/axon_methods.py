@@ -24,14 +24,13 @@ from ...protocols.axon.client import AxonClient
 from ...protocols.axon.client_forward import Forwarder
 from ...protocols.axon.envelope import MAX_ENVELOPE
 from ...protocols.axon.interfaces import CallResult
-from ...protocols.axon.reach_reports import Reach
-from ...protocols.axon.record_book import HeldRecord
 from ...protocols.interfaces import Clock
 from ...protocols.names import NetworkNames
 from ...protocols.transport import Transport
 from ..arguments import ArgumentError, from_json
 from ..peer_view import PeerView
 from ..registry import AnyList, Json, Method, NotFoundError
+from .axon_documents import ping_document, reach_document, record_document, result_document
 from .chain_view import ChainView
 from .discovery import Discovery
 from .reachability import MAX_TRIED, Prober
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
 MAX_FORWARD_BODY: Final = 500 << 10
 """Bytes of a request's body: in hex, with the envelope, just below the socket's line of 1 MiB."""
 
-MAX_FORWARD_REPLY: Final = 4 << 20
-"""Bytes of a reply, or of all messages of its stream: writing more as text would hold up the peer."""
+MAX_FORWARD_REPLY: Final = 2 << 20
+"""Bytes of a reply, or of all messages of its stream: written as text they hold the peer up for 15 ms."""
 
 MAX_PINGED: Final = 32
 """Hotkeys of one `axon.ping`."""
@@ -165,7 +164,7 @@ class AxonMethods:
                     "hotkey": encode_address(hotkey),
                     "netuid": netuid,
                     "freshness": parts.view.freshness(netuid).value,
-                    "reach": _reach(parts.discovery.reach.reach(netuid, hotkey, parts.clock.now())),
+                    "reach": reach_document(parts.discovery.reach.reach(netuid, hotkey, parts.clock.now())),
                 }
                 for hotkey, netuid in served
             ],
@@ -184,8 +183,8 @@ class AxonMethods:
                 {
                     "hotkey": encode_address(hotkey),
                     "uid": uids.get(hotkey),
-                    "reach": _reach(reach[hotkey]),
-                    "records": [self._record(held, now) for held in discovery.book.of(netuid, hotkey, now)],
+                    "reach": reach_document(reach[hotkey]),
+                    "records": self._records(netuid, hotkey, now),
                 }
                 for hotkey in sorted(hotkeys, key=lambda hotkey: (uids.get(hotkey, 1 << 16), hotkey))
             ],
@@ -211,14 +210,14 @@ class AxonMethods:
             "netuid": netuid,
             "hotkey": encode_address(hotkey),
             "uid": uids.get(hotkey),
-            "reach": _reach(discovery.reach.reach(netuid, hotkey, now)),
-            "records": [self._record(held, now) for held in discovery.book.of(netuid, hotkey, now)],
+            "reach": reach_document(discovery.reach.reach(netuid, hotkey, now)),
+            "records": self._records(netuid, hotkey, now),
         }
 
     async def reach(self, netuid: int) -> Json:
         uids = await self._uids(netuid)
         found = self._parts.discovery.reach.reach_of_all(netuid, uids, self._parts.clock.now())
-        return {encode_address(hotkey): _reach(reach) for hotkey, reach in found.items() if reach.probers}
+        return {encode_address(hotkey): reach_document(reach) for hotkey, reach in found.items() if reach.probers}
 
     # --- what is tried ----------------------------------------------------------------------------------------------
 
@@ -236,27 +235,27 @@ class AxonMethods:
             async with trio.open_nursery() as nursery:
                 for hotkey in dict.fromkeys(accounts):
                     nursery.start_soon(one, hotkey)
-        late = _pinged("not reached", text=f"not within {PING_SECONDS:.0f} s")
+        late = ping_document("not reached", text=f"not within {PING_SECONDS:.0f} s")
         return [{"hotkey": encode_address(hotkey), **found.get(hotkey, late)} for hotkey in accounts]
 
     async def _ping(self, netuid: int, hotkey: AccountId) -> dict[str, Any]:
         endpoints = self._parts.discovery.directory.endpoints(netuid, hotkey)
         local = self._parts.transport.local_peer
         if not endpoints:
-            return _pinged("no record", text="nobody has told where it is reached, or not to this peer")
+            return ping_document("no record", text="nobody has told where it is reached, or not to this peer")
         if all(endpoint.peer == local for endpoint in endpoints):
-            return _pinged("here", peer=local, text="this peer serves it itself")
+            return ping_document("here", peer=local, text="this peer serves it itself")
         tried = [endpoint for endpoint in endpoints if endpoint.peer != local][:MAX_TRIED]
         for endpoint in tried:
             seconds = await self._prober.probe(endpoint)
             if seconds is not None:
-                return _pinged("reached", peer=endpoint.peer, milliseconds=round(seconds * 1000, 3))
-        return _pinged("not reached", peer=tried[0].peer, text=f"none of {len(tried)} peers takes a stream")
+                return ping_document("reached", peer=endpoint.peer, milliseconds=round(seconds * 1000, 3))
+        return ping_document("not reached", peer=tried[0].peer, text=f"none of {len(tried)} peers takes a stream")
 
     async def forward(self, envelope: bytes, body: bytes) -> Json:
         done = await self._forwarder.forward(envelope, body)
         self._parts.made(done.result)
-        return {**_result(done.result), "messages": [message.hex() for message in done.messages]}
+        return {**result_document(done.result), "messages": [message.hex() for message in done.messages]}
 
     # --- parts of the answers ---------------------------------------------------------------------------------------
 
@@ -271,46 +270,16 @@ class AxonMethods:
             raise NotFoundError(f"there is no subnet {netuid}", remedy="see `yumad subnet list`")
         return {hotkey: uid for uid, hotkey in enumerate(hotkeys)}
 
-    def _record(self, held: HeldRecord, now: Micros) -> dict[str, Any]:
-        record, peer = held.record, held.record.peer
-        seconds = self._parts.discovery.latencies.of(peer)
-        return {
-            "peer": peer,
-            "here": peer == self._parts.transport.local_peer,
-            "connected": peer in self._parts.transport.connected(),
-            "sealed": record.is_sealed,
-            "addresses": list(record.addresses),
-            "expires_s": (record.expires - now) // 1_000_000,
-            "latency_ms": None if seconds is None else round(seconds * 1000, 3),
-            "methods": [
-                {"name": m.name, "version": m.version, "stream_in": m.stream_in, "stream_out": m.stream_out}
-                for m in record.methods
-            ],
-        }
-
-
-def _reach(reach: Reach) -> dict[str, Any]:
-    return {"reached_by": reach.reached_by, "probers": reach.probers, "latency_ms": reach.latency_ms}
-
-
-def _pinged(
-    outcome: str, *, peer: str | None = None, milliseconds: float | None = None, text: str = ""
-) -> dict[str, Any]:
-    return {"outcome": outcome, "peer": peer, "ms": milliseconds, "text": text}
-
-
-def _result(result: CallResult) -> dict[str, Any]:
-    status, latency = result.status, result.latency
-    parts = ("dial", "queue", "network", "handler", "total")
-    return {
-        "status": int(status),
-        "name": status.name,
-        "text": result.text,
-        "retryable": status.retryable,
-        "retry_after_ms": result.retry_after_ms,
-        "reached_handler": status.reached_handler.value,
-        "peer": result.peer,
-        "body": result.body.hex(),
-        "receipt": result.receipt.hex(),
-        "latency_ms": {part: round(getattr(latency, part) * 1000, 3) for part in parts},
-    }
+    def _records(self, netuid: int, hotkey: AccountId, now: Micros) -> list[Json]:
+        discovery, transport = self._parts.discovery, self._parts.transport
+        connected = transport.connected()
+        return [
+            record_document(
+                held.record,
+                now,
+                here=held.record.peer == transport.local_peer,
+                connected=held.record.peer in connected,
+                latency=discovery.latencies.of(held.record.peer),
+            )
+            for held in discovery.book.of(netuid, hotkey, now)
+        ]

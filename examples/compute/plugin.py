@@ -105,8 +105,8 @@ class Compute(Validator):
 def is_right(job: ProductJob | SortJob, seed: bytes, reply: Product | Sorted, rng: random.Random) -> bool:
     """Whether the reply solves the job of this seed."""
     if isinstance(job, SortJob):
-        return is_sorted_copy(reply.numbers, numbers(seed, job.count), rng)
-    return is_product(reply.matrix, chain(seed, job.size, job.length), rng)
+        return isinstance(reply, Sorted) and is_sorted_copy(reply.numbers, numbers(seed, job.count), rng)
+    return isinstance(reply, Product) and is_product(reply.matrix, chain(seed, job.size, job.length), rng)
 
 
 # The miners of EXPECTED_ORDER, for simulations and swarms; "good" is what runs when none is named.

@@ -44,7 +44,7 @@ def chain(seed: bytes, size: int, length: int) -> NDArray[np.float64]:
 
 def multiply(matrices: NDArray[np.float64]) -> Matrix:
     """The product, by the machine's fast float64 routine; exact, see MODULUS."""
-    product = matrices[0]
+    product: NDArray[np.float64] = matrices[0]
     for matrix in matrices[1:]:
         product = _reduced(product @ matrix)
     return product.astype(np.uint32)
@@ -53,7 +53,7 @@ def multiply(matrices: NDArray[np.float64]) -> Matrix:
 def multiply_slowly(matrices: NDArray[np.float64]) -> Matrix:
     """The same product in 64-bit integers, which no fast routine serves: seven times slower."""
     whole = matrices.astype(np.int64)
-    product = whole[0]
+    product: NDArray[np.int64] = whole[0]
     for matrix in whole[1:]:
         product = (product @ matrix) % MODULUS
     return product.astype(np.uint32)
@@ -83,6 +83,6 @@ def _reduced(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
     The rounded quotient is never too small, and at most one too large, which leaves a negative rest.
     """
-    rest = values - np.floor(values / MODULUS) * MODULUS
+    rest: NDArray[np.float64] = values - np.floor(values / MODULUS) * MODULUS
     rest[rest < 0] += MODULUS
     return rest

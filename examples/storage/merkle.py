@@ -63,8 +63,9 @@ def is_proof(root: bytes, index: int, chunks: int, proof: ChunkProof) -> bool:
 
 def challenged_chunks(nonce: bytes, chunks: int, count: int) -> list[int]:
     """Which chunks a nonce asks for: both sides draw them from it, so an answer to one nonce is none to another."""
-    count, drawn, counter = min(count, chunks), [], 0
-    while len(drawn) < count:
+    drawn: list[int] = []
+    counter = 0
+    while len(drawn) < min(count, chunks):
         word = int.from_bytes(blake2b(nonce + counter.to_bytes(4, "little"), digest_size=8).digest(), "little")
         counter += 1
         if word % chunks not in drawn:

@@ -32,7 +32,7 @@ def test_miner_that_passes_its_job_on_to_an_honest_one_earns_nothing():
     assert played.scores["copy/0"] == played.scores["garbage/0"] == 0.0
 
 
-async def test_request_of_a_miner_is_refused_before_any_work(tmp_path, autojump_clock):
+async def test_r21_request_of_a_miner_is_refused_before_any_work(tmp_path, autojump_clock):
     async with Swarm.of(PLUGIN, tmp_path, miners=2) as swarm:
         product = swarm.node("miner/0").plugin.subnet.methods["product"]
         job = product.signature.request.type(bytes(32), 8, 2)

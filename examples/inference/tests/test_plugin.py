@@ -32,7 +32,7 @@ def test_garbage_and_late_answers_earn_nothing():
     assert played.scores["garbage/0"] == played.scores["late/0"] == 0.0
 
 
-async def test_holder_with_stake_may_ask_and_one_without_is_told_what_is_missing(tmp_path, autojump_clock):
+async def test_r21_holder_with_stake_may_ask_and_one_without_is_told_what_is_missing(tmp_path, autojump_clock):
     async with Swarm.of(PLUGIN, tmp_path, miners=2) as swarm:
         ask = swarm.node("miner/0").plugin.subnet.methods["ask"]
         request = ask.signature.request.type("What did the baker do with the oven last winter?", 7)
@@ -45,7 +45,7 @@ async def test_holder_with_stake_may_ask_and_one_without_is_told_what_is_missing
         assert len(rich.reply.text.split()) > 35
 
 
-async def test_chat_streams_the_words_of_the_same_answer(tmp_path, autojump_clock):
+async def test_r9_chat_streams_the_words_of_the_same_answer(tmp_path, autojump_clock):
     async with Swarm.of(PLUGIN, tmp_path, miners=1) as swarm:
         methods = swarm.node("miner/0").plugin.subnet.methods
         request = methods["ask"].signature.request.type("Where did Olga leave the ferry at noon?", 3, 30)
