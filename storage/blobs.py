@@ -112,16 +112,17 @@ class BlobFolder(Generic[L]):
         except OSError:
             return None
 
-    def add(self, source: Path | bytes) -> bytes:
-        """Keep a copy of a file or of bytes; its hash."""
-        size = len(source) if isinstance(source, bytes) else self._size_of(source)
+    def add(self, source: Path | bytes | BinaryIO) -> bytes:
+        """Keep a copy of a file, which may be open already, or of bytes; its hash."""
+        size = len(source) if isinstance(source, bytes) else _size_of(source)
         fresh = self._folder / f"{secrets.token_hex(16)}{_NEW}"
         with self._lock:
             self._make_room(size)
         try:
-            content = open(source, "rb") if isinstance(source, Path) else BytesIO(source)  # noqa: SIM115
+            content = BytesIO(source) if isinstance(source, bytes) else source
+            content = open(content, "rb") if isinstance(content, Path) else content  # noqa: SIM115
             with content, open(fresh, "wb") as copy:
-                blob_list = self._make_list(_copied(content, copy, self._chunk))
+                blob_list = self._make_list(_copied(content, copy, self._chunk, size))
                 copy.flush()
                 os.fsync(copy.fileno())
             self._name(fresh, blob_list)
@@ -131,12 +132,6 @@ class BlobFolder(Generic[L]):
             fresh.unlink(missing_ok=True)
         return blob_list.hash
 
-    def _size_of(self, source: Path) -> int:
-        try:
-            return source.stat().st_size
-        except OSError as error:
-            raise StorageError(f"{source} cannot be read ({error.strerror})", remedy="name a readable file") from error
-
     def _name(self, content: Path, blob_list: L) -> Path:
         """Give complete, flushed content its name; the list first, so that no blob is without one. Raises OSError."""
         target, listed = self._file(blob_list.hash, _BLOB), self._file(blob_list.hash, _LIST)
@@ -145,6 +140,7 @@ class BlobFolder(Generic[L]):
             file.write(blob_list.encode())
             file.flush()
             os.fsync(file.fileno())
+        content.chmod(0o400)  # it may be linked into folders of others: nobody should write to it by mistake
         os.replace(fresh, listed)
         os.replace(content, target)
         sync_path(self._folder)
@@ -314,8 +310,18 @@ class PartialBlob(Generic[L]):
             self._on_close(self.blob_list)
 
 
-def _copied(content: BinaryIO, copy: BinaryIO, chunk: int) -> Iterator[bytes]:
-    """The chunks of a file, each written to the copy on its way."""
-    while data := content.read(chunk):
+def _size_of(source: Path | BinaryIO) -> int:
+    try:
+        return (source.stat() if isinstance(source, Path) else os.fstat(source.fileno())).st_size
+    except OSError as error:
+        raise StorageError(f"{source} cannot be read ({error.strerror})", remedy="name a readable file") from error
+
+
+def _copied(content: BinaryIO, copy: BinaryIO, chunk: int, size: int) -> Iterator[bytes]:
+    """The chunks of a file, each written to the copy on its way; room was made for `size` bytes."""
+    while data := content.read(min(chunk, size + 1)):
+        size -= len(data)
+        if size < 0:
+            raise StorageError("the file grows while it is copied", remedy="finish writing it first")
         copy.write(data)
         yield data

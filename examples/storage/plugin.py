@@ -167,6 +167,8 @@ class Storage(Validator):
         keeper, _ = self._keeper_of(round)
         asked: dict[str, list[Challenge]] = task.memo
         answers = {result.hotkey: result.reply for result in results if result.ok}
+        if not answers:
+            return {}  # not one: the fault is likely on this side, and must cost nobody a shard
         for hotkey, standing in list(keeper.state.miners.items()):  # also those that are known to be out of reach
             answer = answers.get(hotkey)
             if answer is None:

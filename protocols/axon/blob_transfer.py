@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from ...consensus.types import MalformedError, YumadError
 from ..framing import read_frame
-from ..transport import PeerId, Stream, Transport, TransportError
+from ..transport import PeerId, Stream, TransportError
 from .blob_store_interface import BlobList, BlobStore, PartialBlob, decode_blob_list
 from .blobs import CHUNKS, LIST, MAX_ANSWER, BlobCode, encode_request
 
@@ -37,6 +37,14 @@ class BlobUnavailable(YumadError):
     code = "blob_unavailable"
 
 
+class StreamOpener(Protocol):
+    """The part of a `Transport` that fetching needs."""
+
+    async def open_stream(self, peer: PeerId, protocol: str, *, timeout: float) -> Stream:
+        """Raises TransportError."""
+        ...
+
+
 @dataclass(slots=True)
 class FetchReport:
     """What a fetch did, per source."""
@@ -54,7 +62,7 @@ class _Refused(Exception):
 
 
 async def fetch_blob(
-    transport: Transport,
+    transport: StreamOpener,
     protocol: str,
     peers: Sequence[PeerId],
     blob_hash: bytes,
@@ -64,7 +72,7 @@ async def fetch_blob(
     report: FetchReport | None = None,
     timeout: float = CHUNK_TIMEOUT,
 ) -> Path:
-    """The file of the blob, fetched from connected `peers` unless it is in the store already.
+    """The file of the blob, fetched from `peers` unless it is in the store already.
 
     `timeout` is in seconds for each chunk. Raises BlobUnavailable when no source can give the rest, or the blob has
     more than `max_size` bytes; StorageError when the store has no room. Cancelled or cut, it can be called again.
@@ -92,7 +100,7 @@ class _Transfer:
     """One fetch: which chunks are wanted, and what its sources did."""
 
     def __init__(
-        self, transport: Transport, protocol: str, blob_hash: bytes, report: FetchReport, timeout: float
+        self, transport: StreamOpener, protocol: str, blob_hash: bytes, report: FetchReport, timeout: float
     ) -> None:
         self._transport = transport
         self._protocol = protocol

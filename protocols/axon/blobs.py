@@ -2,15 +2,16 @@
 
 Protocol `/yumad/<net>/blob/1`. On a stream, one request after another: a frame `u8 kind | hash 32 | u32 first | u32
 count`. Kind 1 asks for the list, answered by one frame `u8 code | list`; kind 2 for chunks, answered by one frame
-`u8 code | chunk` each. A code that is not 0 has no content and ends the answer. Whoever asks for a blob that was not
-offered to it hears the same as for one that does not exist.
+`u8 code | chunk` each. A code that is not 0 has no content and ends the answer. Before its requests a fetcher may show
+for which hotkey it fetches: `u8 kind 3 | certificate`, without an answer. Whoever asks for a blob that was not offered
+to it hears the same as for one that does not exist.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -25,7 +26,16 @@ from ..transport import PeerId, Stream, StreamClosed, Transport
 from .blob_store_interface import CHUNK, MAX_CHUNKS, BlobStore
 
 REQUEST: Final = struct.Struct(">B32sII")
-LIST, CHUNKS = 1, 2
+LIST, CHUNKS, INTRODUCTION = 1, 2, 3
+
+MAX_INTRODUCTION: Final = 1 + 512
+"""Bytes of a frame with a certificate."""
+
+INTRODUCTION_COST: Final = 64 * 1024
+"""What checking a certificate takes of a peer's quota, in bytes."""
+
+MAX_HOTKEYS: Final = 4
+"""Certificates of one stream."""
 
 MAX_CHUNKS_ASKED: Final = 64
 """Chunks of one request. A stream is asked again for more, so that a source that turns slow can be left."""
@@ -37,7 +47,9 @@ PIECE: Final = 64 * 1024
 """Bytes of one write: other streams of the connection get their turn between two (R16)."""
 
 MAX_STREAMS: Final = 64
-MAX_STREAMS_PER_PEER: Final = 2
+MAX_STREAMS_PER_PEER: Final = 6
+"""Fetches that a peer runs at one time, and the streams of those that have just ended."""
+
 MAX_OFFERS: Final = 4096
 IDLE_TIMEOUT: Final = 30.0
 """Seconds without a request after which a stream is closed."""
@@ -66,17 +78,19 @@ class Offer:
     expires: float
     """On trio's clock."""
     peers: frozenset[PeerId] = frozenset()
-    hotkeys: frozenset[AccountId] = frozenset()
+    hotkeys: Container[AccountId] = frozenset()
 
     def admits(self, peer: PeerId, hotkeys: Collection[AccountId], now: float) -> bool:
         """Whether that peer may fetch, with the hotkeys that have certified it."""
         if now >= self.expires:
             return False
-        return not (self.peers or self.hotkeys) or peer in self.peers or not self.hotkeys.isdisjoint(hotkeys)
+        return (
+            not (self.peers or self.hotkeys) or peer in self.peers or any(hotkey in self.hotkeys for hotkey in hotkeys)
+        )
 
 
-def _nobody(peer: PeerId) -> Collection[AccountId]:
-    return ()
+def _no_hotkey(peer: PeerId, certificate: bytes) -> AccountId:
+    raise MalformedError("certificates are not known here")
 
 
 class BlobServer:
@@ -88,15 +102,15 @@ class BlobServer:
         protocol: str,
         store: BlobStore,
         *,
-        hotkeys_of: Callable[[PeerId], Collection[AccountId]] = _nobody,
+        hotkey_of: Callable[[PeerId, bytes], AccountId] = _no_hotkey,
         quota: Quota = DEFAULT_QUOTA,
         now: Callable[[], float] = trio.current_time,
     ) -> None:
-        """`hotkeys_of` tells which hotkeys are known to have certified a peer."""
+        """`hotkey_of` tells which hotkey a certificate for that peer is of, and raises MalformedError for a bad one."""
         self._transport = transport
         self._protocol = protocol
         self._store = store
-        self._hotkeys_of = hotkeys_of
+        self._hotkey_of = hotkey_of
         self._now = now
         self._offers: dict[bytes, Offer] = {}
         self._buckets = PeerBuckets(quota)
@@ -127,9 +141,9 @@ class BlobServer:
         for blob_hash in [blob for blob, offer in self._offers.items() if offer.expires <= now]:
             self.withdraw(blob_hash)
 
-    def _may_fetch(self, peer: PeerId, blob_hash: bytes) -> bool:
+    def _may_fetch(self, peer: PeerId, hotkeys: Collection[AccountId], blob_hash: bytes) -> bool:
         offer = self._offers.get(blob_hash)
-        return offer is not None and offer.admits(peer, self._hotkeys_of(peer), self._now())
+        return offer is not None and offer.admits(peer, hotkeys, self._now())
 
     async def _handle(self, stream: Stream) -> None:
         if self._open[stream.peer] >= MAX_STREAMS_PER_PEER or self._open.total() >= MAX_STREAMS:
@@ -137,8 +151,9 @@ class BlobServer:
             await self._send(stream, BlobCode.THROTTLED)
             return
         self._open[stream.peer] += 1
+        hotkeys: set[AccountId] = set()
         try:
-            while await self._answer_next(stream):
+            while await self._answer_next(stream, hotkeys):
                 pass
         except StreamClosed:
             self.counters["closed"] += 1
@@ -151,19 +166,22 @@ class BlobServer:
             if not self._open[stream.peer]:
                 del self._open[stream.peer]
 
-    async def _answer_next(self, stream: Stream) -> bool:
-        """Serve one request; False when there are no more."""
+    async def _answer_next(self, stream: Stream, hotkeys: set[AccountId]) -> bool:
+        """Serve one request; False when there are no more. `hotkeys`: those the stream has shown."""
         with trio.fail_after(IDLE_TIMEOUT):
             first = await stream.read_some(1)
         if not first:
             return False
         try:
             with trio.fail_after(REQUEST_TIMEOUT):
-                kind, blob_hash, start, count = _decode_request(await read_frame_after(stream, first, REQUEST.size))
+                request = await read_frame_after(stream, first, MAX_INTRODUCTION)
+            if request[:1] == bytes([INTRODUCTION]):
+                return await self._introduce(stream, request[1:], hotkeys)
+            kind, blob_hash, start, count = _decode_request(request)
         except MalformedError:
             await self._send(stream, BlobCode.BAD_REQUEST)
             return False
-        if not self._may_fetch(stream.peer, blob_hash):
+        if not self._may_fetch(stream.peer, hotkeys, blob_hash):
             await self._send(stream, BlobCode.NOT_AVAILABLE)
             return await self._take(stream, REQUEST.size)
         blob_list = await trio.to_thread.run_sync(self._store.list_of, blob_hash)
@@ -178,9 +196,18 @@ class BlobServer:
             if not await self._take(stream, blob_list.chunk_size(index)):
                 return False
             chunk = await trio.to_thread.run_sync(self._store.read_chunk, blob_hash, index)
-            if chunk is None or not self._may_fetch(stream.peer, blob_hash):
+            if chunk is None or not self._may_fetch(stream.peer, hotkeys, blob_hash):
                 return await self._send(stream, BlobCode.NOT_AVAILABLE)
             await self._send(stream, BlobCode.OK, chunk)
+        return True
+
+    async def _introduce(self, stream: Stream, certificate: bytes, hotkeys: set[AccountId]) -> bool:
+        """Note a hotkey that the peer speaks for. Raises MalformedError for a certificate that is none."""
+        if len(hotkeys) >= MAX_HOTKEYS:
+            raise MalformedError(f"more than {MAX_HOTKEYS} hotkeys on one stream")
+        if not await self._take(stream, INTRODUCTION_COST):
+            return False
+        hotkeys.add(self._hotkey_of(stream.peer, certificate))
         return True
 
     async def _take(self, stream: Stream, cost: int) -> bool:
@@ -207,6 +234,11 @@ class BlobServer:
 def encode_request(kind: int, blob_hash: bytes, first: int = 0, count: int = 0) -> bytes:
     """A request, framed."""
     return REQUEST.size.to_bytes(4, "big") + REQUEST.pack(kind, blob_hash, first, count)
+
+
+def encode_introduction(certificate: bytes) -> bytes:
+    """The frame that shows a certificate."""
+    return (1 + len(certificate)).to_bytes(4, "big") + bytes([INTRODUCTION]) + certificate
 
 
 def _decode_request(data: bytes) -> tuple[int, bytes, int, int]:

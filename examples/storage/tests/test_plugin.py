@@ -80,6 +80,23 @@ async def test_users_file_outlives_a_good_miner_among_bad_ones(tmp_path, autojum
         assert state["repairs"] > 0
 
 
+async def test_validator_that_reaches_nobody_for_a_while_counts_nothing_as_lost(tmp_path, autojump_clock):
+    async with Swarm.of(PLUGIN, tmp_path, miners=4, latency=0.1) as swarm:
+        store = tmp_path / str(swarm.validators[0].uid)
+        await swarm.rounds(25)
+        before = json.loads((store / "manifest.json").read_text())
+        handlers = {node.name: node.host.handler for node in swarm.miners}
+        for node in swarm.miners:
+            node.host.handler = None
+        await swarm.rounds(10)
+        for node in swarm.miners:
+            node.host.handler = handlers[node.name]
+        await swarm.rounds(2)
+        after = json.loads((store / "manifest.json").read_text())
+        assert after["stripes"].keys() == before["stripes"].keys()
+        assert all(standing["credit"] == 10.0 and standing["proven"] for standing in after["miners"].values())
+
+
 async def test_shard_is_shown_only_to_the_validator_that_stored_it(tmp_path, autojump_clock):
     async with Swarm.of(PLUGIN, tmp_path, miners=1, validators=2, adversaries={"copy": 1}, latency=0.1) as swarm:
         methods = swarm.node("validator/0").plugin.subnet.methods

@@ -237,7 +237,7 @@ async def test_r11_silent_source_is_left_after_its_time(tmp_path: Path) -> None:
 async def test_r11_blob_is_served_to_those_it_was_offered_to(tmp_path: Path) -> None:
     hotkey, other = AccountId(bytes([1]) * 32), AccountId(bytes([2]) * 32)
     async with world_in(tmp_path) as world:
-        server = await world.server("a", hotkeys_of=lambda peer: (hotkey,) if peer == "fetcher" else ())
+        server = await world.server("a", hotkey_of=lambda peer, shown: hotkey)
         for number, (options, served) in enumerate(
             [
                 ({}, True),
