@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import base58
-import trio
 
 from ..consensus.chain_spec import AuthoritySpec, prove_possession
 from ..consensus.chain_spec_toml import parse_account
 from ..consensus.dev_accounts import dev_keypair
 from ..consensus.signature import KeyPair
 from ..consensus.types import AccountId, AuthorityKey, Hash32
-from ..protocols.bootstrap import Bootstrap
-from ..protocols.libp2p.host import Libp2pTransport
-from ..protocols.names import NetworkNames
-from ..protocols.peer_ledger import PeerLedger
 from ..protocols.peer_records import peer_id_of
-from ..protocols.penalties import LedgerEnforcer
-from ..protocols.requests import RequestClient
-from ..protocols.sync.chainspec_fetch import ChainSpecUnavailable, fetch_chain_spec
-from ..protocols.transport import DialFailed, PeerId
 from ..storage.authority_key import list_authorities, make_authority, read_authority_key
 from ..storage.home import Home
 from ..storage.keystore import Keystore
 from .chain_home import create_chain
-from .clock import SystemClock
 from .config import Config, ConfigError, config_text, load_config
-from .first_cause import first_cause
 from .spec_file import encode_authority_record, read_spec_file, write_file
-
-DIAL_TRIES: Final = 5
-DIAL_PAUSE: Final = 1.0
-"""A bootstrap peer that starts together with us is there within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,44 +89,3 @@ def remember_bootstrap(home: Home, joined: list[str]) -> None:
     if known != config.bootstrap:
         text = config_text(replace(config, bootstrap=known))
         write_file(home.config_file, text.encode(), overwrite=True)
-
-
-def ensure_chain(home: Home, bootstrap: Bootstrap, on_progress: Callable[[str, int, int], None]) -> None:
-    """Fetch the chain spec of a bootstrap string and make its chain, unless the home has it already."""
-    home.prepare()
-    for path in sorted(home.chains.glob("*")):
-        if (path / "chain.db").exists() and bootstrap.genesis_digits.startswith(path.name):
-            return
-    lock = home.lock()
-    try:
-        create_chain(home, trio.run(_fetch, bootstrap, on_progress))
-    except BaseExceptionGroup as group:  # from the network's nursery; one sentence is enough for a person
-        raise first_cause(group) from group
-    finally:
-        lock.release()
-
-
-async def _fetch(bootstrap: Bootstrap, on_progress: Callable[[str, int, int], None]) -> bytes:
-    """The spec's bytes, over a connection of a passing peer key that listens nowhere."""
-    transport = Libp2pTransport(secrets.token_bytes(32), (), rng=random.Random(secrets.randbits(64)))
-    enforcer = LedgerEnforcer(PeerLedger(SystemClock()), transport)
-    client = RequestClient(transport, NetworkNames(bootstrap.genesis_digits[:8]), enforcer)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(transport.run)
-        peer = await _dial(transport, bootstrap)
-        data = await fetch_chain_spec(
-            client, peer, bootstrap, enforcer, lambda step: on_progress(step.stage.value, step.done, step.total)
-        )
-        nursery.cancel_scope.cancel()
-    return data
-
-
-async def _dial(transport: Libp2pTransport, bootstrap: Bootstrap) -> PeerId:
-    for remaining in reversed(range(DIAL_TRIES)):
-        try:
-            return await transport.dial(bootstrap.address)
-        except DialFailed as error:
-            if not remaining:
-                raise ChainSpecUnavailable(str(error), remedy="check the address and that the peer runs") from error
-        await trio.sleep(DIAL_PAUSE)
-    raise AssertionError("unreachable")

@@ -25,6 +25,7 @@ from ..protocols.sync.sync_peers import SyncPeers
 from ..protocols.transport import PeerConnected, PeerDisconnected, PeerId, Transport
 from ..storage.database import StorageError
 from ..storage.peers import KnownPeer, PeerStore
+from .bootstrap_watch import watch_bootstraps
 from .logging import get_logger
 
 STATUS_INTERVAL: Final = 60.0
@@ -160,6 +161,7 @@ class PeerService:
                 nursery.start_soon(self._watch_connections, nursery)
                 nursery.start_soon(self._seek_peers)
                 nursery.start_soon(self._save_regularly)
+                nursery.start_soon(watch_bootstraps, self._transport, self._reconnector, self._pinned, self._log)
         finally:
             self._save()
 

@@ -94,12 +94,13 @@ class MemoryStream:
     async def write_all(self, data: bytes) -> None:
         """Send everything, shielded, with a deadline after which the connection is dropped; raises StreamClosed."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + WRITE_DEADLINE) as scope:
-            await self._write(data)
+            await self.write(data)
         if scope.cancelled_caught:
             self._owner.break_connection(self.peer)
             raise StreamClosed(f"{len(data)} bytes were not taken within {WRITE_DEADLINE:.0f} s")
 
-    async def _write(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> None:
+        """Send everything; may be cancelled in the middle. Raises StreamClosed."""
         await trio.lowlevel.checkpoint()
         rest = data
         while rest:

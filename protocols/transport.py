@@ -97,6 +97,13 @@ class Stream(Protocol):
         """
         ...
 
+    async def write(self, data: bytes) -> None:
+        """Write everything, for as long as it takes. May be cancelled, which leaves a cut message: reset it then.
+
+        Raises StreamClosed.
+        """
+        ...
+
     async def close_write(self) -> None:
         """End our direction; the peer reads end of file, we may still read. Raises StreamClosed."""
         ...

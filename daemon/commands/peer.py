@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -130,7 +131,8 @@ def _start(
         from ...protocols.bootstrap import parse_anchor, parse_bootstrap
         from ...storage.home import Home
         from ..config import load_config
-        from ..initialise import ensure_chain, remember_bootstrap
+        from ..initialise import remember_bootstrap
+        from ..joining import ensure_chain
         from ..logging import configure_logging
         from ..process import RunOptions, run_peer
         from .progress import staged_progress
@@ -156,7 +158,7 @@ def _start(
         with staged_progress() as on_progress:
             for bootstrap in bootstraps[:1]:
                 genesis = bootstrap.genesis_digits
-                ensure_chain(folder, bootstrap, on_progress)
+                ensure_chain(folder, bootstrap, on_progress, _tell_of_delay)
                 remember_bootstrap(folder, joined or [])
             run_peer(
                 folder,
@@ -165,6 +167,11 @@ def _start(
                     name=name, genesis_prefix=genesis, trust_genesis=trust_genesis, trusted=trusted, on_sync=on_progress
                 ),
             )
+
+
+def _tell_of_delay(reason: str) -> None:
+    """One line, wherever stderr goes; nothing more is said until the peer answers."""
+    print(f"yumad: {reason}; trying again until it answers, Ctrl-C ends this", file=sys.stderr, flush=True)
 
 
 def _with_bootstrap(config: Config, joined: tuple[str, ...]) -> Config:

@@ -48,7 +48,7 @@ ZERO_FLUENCY: Final = 0.35
 """Where fluency is zero, on the way from real text (0) to its shuffled words (1). A word model of order 2: 0.15."""
 
 # Pairs: where a mark begins to rise or fall, and where it ends. Measured on 200 rounds, see tests/test_rounds.py.
-RELEVANT: Final = (0.35, 0.8)
+RELEVANT: Final = (0.3, 0.65)
 """Of real text's margin: an answer to another question stays below the first 98 times of 100."""
 VARIED: Final = (0.6, 0.85)
 """Of real text's share of distinct pairs."""

@@ -29,7 +29,7 @@ Table = dict[tuple[str, ...], Counter[str]]
 class WordModel:
     """Counts of words after up to `order` - 1 words before."""
 
-    def __init__(self, documents: Sequence[Document], *, order: int = 3, near: int = 12, doubt: float = 0.1) -> None:
+    def __init__(self, documents: Sequence[Document], *, order: int = 3, near: int = 8, doubt: float = 0.1) -> None:
         """`near`: documents read up on for a question. `doubt`: how readily a rare context falls back to a shorter one,
         0 never, 1 often (Witten-Bell)."""
         self._order, self._near, self._doubt = order, near, doubt

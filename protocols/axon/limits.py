@@ -42,7 +42,10 @@ class AxonLimits:
     allow_channel: bool = False
     """Whether calls without a signature are served on connections with a certificate (R4)."""
     peer_calls: Quota = Quota(4000, 2)
-    """Calls of one peer, whoever signs them."""
+    """Calls of one peer, whoever signs them: two thirds of what a core serves, so that one peer never takes all of it.
+    A peer that is above it is read more slowly, and refused only when it would have to wait for long."""
+    peer_frames: Quota = Quota(40_000, 2)
+    """Frames of one peer: ten for each of its calls. Tiny ones cost as much to take as large ones. Paced like calls."""
     bad_inputs: Quota = Quota(8, 16)
     """Bad signatures and malformed frames of one peer before it is muted: a faulty client is told what is wrong, a
     flood costs eight verifications."""
@@ -53,6 +56,10 @@ class AxonLimits:
 
 MAX_TRACKED: Final = 4096
 """Peers and networks whose behaviour is remembered; the longest silent one is forgotten first."""
+
+LONGEST_PACE: Final = 0.25
+"""Seconds for which a call above the quota is just not read; one that would wait longer is refused (28). A peer whose
+192 streams all have a call in flight waits 0.1 s at most."""
 
 _LOOPBACK: Final = "loopback"
 
@@ -77,20 +84,31 @@ class KnockLimiter:
     def __init__(self, limits: AxonLimits) -> None:
         self._limits = limits
         self._calls: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._frames: OrderedDict[str, TokenBucket] = OrderedDict()
         self._bad: OrderedDict[str, TokenBucket] = OrderedDict()
         self._muted: OrderedDict[str, float] = OrderedDict()
 
-    def wait(self, peer: str, network: str, now: float) -> float:
-        """Seconds until a call of this peer is looked at; 0 is now, and takes one call from its quota."""
-        if self._muted:
-            until = max(self._muted.get(peer, 0.0), self._muted.get(network, 0.0))
-            if until > now:
-                return until - now
+    def muted_for(self, peer: str, network: str, now: float) -> float:
+        """Seconds for which nothing of this peer is looked at."""
+        if not self._muted:
+            return 0.0
+        return max(self._muted.get(peer, 0.0), self._muted.get(network, 0.0), now) - now
+
+    def pace_call(self, peer: str, now: float) -> float:
+        """Seconds to wait before a call of this peer is looked at. Up to LONGEST_PACE it is taken from the quota, into
+        debt: each stream then waits once, for its own turn, and they do not wake each other up to find no room.
+        """
         bucket = self._bucket(self._calls, peer, self._limits.peer_calls, now)
         wait = bucket.wait(1, now)
-        if wait <= 0:
+        if wait <= LONGEST_PACE:
             bucket.take(1, now)
         return wait
+
+    def pace_frames(self, peer: str, count: int, now: float) -> float:
+        """Seconds to wait after `count` frames of this peer were taken."""
+        bucket = self._bucket(self._frames, peer, self._limits.peer_frames, now)
+        bucket.take(count, now)
+        return bucket.wait(0, now)
 
     def is_muted(self, peer: str, now: float) -> bool:
         """Whether the peer itself is muted, not only its network."""

@@ -94,6 +94,10 @@ class RelayedStream:
         """As of a direct stream."""
         await self._stream.write_all(data)
 
+    async def write(self, data: bytes) -> None:
+        """As of a direct stream."""
+        await self._stream.write(data)
+
     async def close_write(self) -> None:
         """As of a direct stream."""
         await self._stream.close_write()

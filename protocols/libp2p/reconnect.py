@@ -43,6 +43,7 @@ class _Wanted:
     next_try: float = 0.0
     dialing: bool = False
     was_connected: bool = False
+    reason: str = ""
 
 
 class Reconnector:
@@ -86,6 +87,11 @@ class Reconnector:
         entry = self._wanted.get(peer)
         return entry.addresses[0] if entry is not None else None
 
+    def failure(self, peer: PeerId) -> str:
+        """Why the last dial of a wanted peer failed; empty when none has failed since it was last connected."""
+        entry = self._wanted.get(peer)
+        return entry.reason if entry is not None else ""
+
     async def run(self) -> None:
         """Redial until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -99,7 +105,7 @@ class Reconnector:
         dialing = sum(entry.dialing for entry in self._wanted.values())
         for peer, entry in self._wanted.items():
             if peer in connected:
-                entry.was_connected, entry.failures = True, 0
+                entry.was_connected, entry.failures, entry.reason = True, 0, ""
                 continue
             if entry.was_connected:
                 # Just lost: at once, but not all peers of a network cut in the same instant.
@@ -120,6 +126,7 @@ class Reconnector:
                 entry.addresses.insert(0, address)
         except DialFailed as error:
             entry.failures += 1
+            entry.reason = error.reason
             pause = min(LAST_PAUSE, FIRST_PAUSE * 2 ** min(entry.failures - 1, 16))
             entry.next_try = trio.current_time() + pause * (0.5 + self._rng.random())
             _log.debug("dial failed", peer=peer, address=address, reason=error.reason, failures=entry.failures)

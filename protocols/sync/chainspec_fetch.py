@@ -17,7 +17,7 @@ from ..limits import CHAINSPEC_PAGE_BYTES, REQUESTS
 from ..messages import CHAINSPEC, ChainSpecPage, ChainSpecRequest
 from ..peer_ledger import Offence
 from ..penalties import Penalties
-from ..requests import RequestClient, RequestError, Throttled
+from ..requests import PeerUnreachable, RequestClient, RequestError, RequestTimeout, ServerFailed, Throttled
 from ..transport import PeerId
 from .progress import OnProgress, Stage, SyncProgress, silent
 
@@ -30,6 +30,10 @@ class ChainSpecUnavailable(YumadError):
     """The chain spec could not be had from the bootstrap peer."""
 
     code = "chain_spec_unavailable"
+
+
+class ChainSpecDelayed(ChainSpecUnavailable):
+    """The same peer may have it later: the connection broke, or the peer was too slow, busy or failed."""
 
 
 async def fetch_chain_spec(
@@ -72,6 +76,8 @@ async def _page(
             reason = error.message
             await trio.sleep(_QUOTA_PAUSE)
             continue
+        except (PeerUnreachable, RequestTimeout, ServerFailed) as error:
+            raise ChainSpecDelayed(f"the chain spec cannot be had: {error.message}") from error
         except RequestError as error:
             raise ChainSpecUnavailable(
                 f"the chain spec cannot be had: {error.message}",
@@ -79,6 +85,7 @@ async def _page(
             ) from error
         if replies and replies[0].page == number and count in (None, replies[0].page_count):
             return replies[0]
-        reason = f"{peer} sent another page than asked for"
-        break
-    raise ChainSpecUnavailable(f"page {number} of the chain spec cannot be had: {reason}")
+        raise ChainSpecUnavailable(
+            f"{peer} sent another page of the chain spec than asked for", remedy="try another bootstrap address"
+        )
+    raise ChainSpecDelayed(f"page {number} of the chain spec cannot be had: {reason}")
