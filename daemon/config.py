@@ -45,6 +45,12 @@ class Config:
     metrics: str = ""
     """`host:port` of the Prometheus endpoint; empty for none."""
     max_peers: int = 64
+    relay_only: bool = False
+    """True shows no address of this peer to anybody: others reach it through relays."""
+    relay: bool = True
+    """Relay for peers that others cannot reach. A `relay_only` peer never does: its address would be shown with it."""
+    probe: bool = True
+    """Measure whether and how fast the miners answer in the subnets where a key of this peer has a permit."""
     private: bool = False
     """True for a swarm on one host or a closed network: no limits per address."""
     archive: bool = False

@@ -34,6 +34,7 @@ from ..storage.index import IndexStore
 from ..storage.peers import PeerStore
 from .axon.axon_methods import axon_methods
 from .axon.backend import ServiceBackend
+from .axon.discovery import DiscoverySettings
 from .axon.health import health_pages
 from .axon.service import AxonService, AxonSurroundings
 from .axon.weight_methods import weight_methods
@@ -152,6 +153,7 @@ async def _run(
             name=options.name or home.path.name,
             bootstrap=tuple(bootstrap.address for bootstrap in bootstraps),
             announce=config.announce,
+            relay_only=config.relay_only,
             archive=config.archive,
             hotkey=hotkey,
             trusted=(*options.trusted, *(b.anchor for b in bootstraps if b.anchor is not None)),
@@ -166,7 +168,10 @@ async def _run(
     log = get_logger("daemon")
     feed = HeadFeed()
     answers = PeerAnswers(peer)
-    axon = AxonService(peer, answers, AxonSurroundings(home, clock, rng, ThreadRunner()))
+    discovery = DiscoverySettings(
+        config.announce, config.relay_only, serve_relay=config.relay and not config.relay_only, probe=config.probe
+    )
+    axon = AxonService(peer, answers, AxonSurroundings(home, clock, rng, ThreadRunner()), discovery)
     stack.callback(axon.close)
     socket_path = choose_socket_path(home.path)
     plugins = PluginHost(home.plugins, plugin_socket_path(socket_path), ServiceBackend(axon))

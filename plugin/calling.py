@@ -12,6 +12,7 @@ from ..consensus.types import InvalidError, YumadError
 from ..protocols.axon.interfaces import CallResult
 from ..protocols.axon.status import Status
 from .addresses import account_of, address_of
+from .blobs import Blobs
 from .host_interface import CallStream, HostClient
 from .method import Method
 from .seal import CHALLENGE_BYTES, COMMIT, OPEN, opens
@@ -90,6 +91,11 @@ class Calls:
         served = method.served
         async with self._client.stream(hotkey, served.name, served.version, body, seconds) as stream:
             yield TypedStream(stream, method, self._uids.get(hotkey), hotkey)
+
+    @property
+    def blobs(self) -> Blobs:
+        """Large content."""
+        return Blobs(self._client)
 
     async def query(self, read: str, params: Sequence[Any]) -> Any:
         """A read of the chain."""

@@ -7,6 +7,8 @@ who started it. It never sees a key: the peer signs.
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +21,7 @@ import trio
 
 from ..consensus.ss58 import decode_address, encode_address
 from ..consensus.types import AccountId, MalformedError, YumadError
+from ..protocols.axon.blob_transfer import BlobUnavailable
 from ..protocols.axon.interfaces import CallReply, CallResult, ServedMethod, Standing, StreamAborted
 from ..protocols.axon.plugin_link import Exchange, LinkClosedError, LinkLimits, PluginLink, RemoteError
 from ..protocols.axon.plugin_values import Fields, call_result, method_document, plain, reply_document
@@ -197,14 +200,35 @@ class SocketHostClient:
         name, params = aggregator
         await self._ask("scores.update", {"scores": rows, "name": name, "params": plain(params), "round": round})
 
-    async def scores_load(self) -> list[dict[str, Any]]:
+    async def scores_load(self, aggregator: tuple[str, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
         """Rows of the score table."""
-        return [row | {"hotkey": _address(row["hotkey"])} for row in await self._ask("scores.load")]
+        name, params = aggregator or ("", {})
+        rows = await self._ask("scores.load", {"name": name, "params": plain(params)})
+        return [row | {"hotkey": _address(row["hotkey"])} for row in rows]
 
-    async def scores_store(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    async def scores_store(
+        self, rows: Sequence[Mapping[str, Any]], aggregator: tuple[str, Mapping[str, Any]], round: int
+    ) -> None:
         """Replace rows of the score table."""
         sent = [plain(dict(row) | {"hotkey": bytes(_account(row["hotkey"]))}) for row in rows]
-        await self._ask("scores.store", {"rows": sent})
+        name, params = aggregator
+        await self._ask("scores.store", {"rows": sent, "name": name, "params": plain(params), "round": round})
+
+    async def blob_put(self, content: Path | bytes, to: Sequence[str] | None) -> bytes:
+        """Keep and offer a file or bytes. What is not in this plugin's folder is linked or copied there for the peer."""
+        lent = await trio.to_thread.run_sync(_lend, content, self.facts.store)
+        try:
+            hotkeys = None if to is None else [_account(hotkey) for hotkey in to]
+            answer = await self._ask("blob.put", {"path": str(lent), "to": hotkeys})
+        finally:
+            if lent != content:
+                lent.unlink(missing_ok=True)
+        return Fields(answer, "the kept blob").data("hash", 32, exactly=32)
+
+    async def blob_get(self, blob_hash: bytes, hotkey: str, max_size: int) -> Path:
+        """The file of a blob, placed in this plugin's folder by the peer."""
+        asked = {"hash": blob_hash, "hotkey": _account(hotkey), "max_size": max_size}
+        return Path(Fields(await self._ask("blob.get", asked), "the fetched blob").text("path", 4096))
 
     async def ready(
         self, subnet: str, version: int, role: str, methods: Sequence[ServedMethod], *, validator: str = ""
@@ -337,7 +361,32 @@ async def _answer(method: str, exchange: Exchange) -> Any:
     except LinkClosedError as error:
         raise _lost(method, error) from error
     except RemoteError as error:
+        if error.code == BlobUnavailable.code:
+            raise BlobUnavailable(error.message, remedy="fetch it again later; what came is kept") from error
         raise HostError(f"the peer refuses {method}: {error.message} ({error.code})") from error
+
+
+def _lend(content: Path | bytes, store: Path) -> Path:
+    """A file in `store` with this content: the one that is given, or a new one to be removed. Raises HostError."""
+    lent = store / f".put-{secrets.token_hex(8)}"
+    try:
+        if isinstance(content, bytes):
+            lent.write_bytes(content)
+            return lent
+        source = content.resolve(strict=True)
+        if source.is_relative_to(store.resolve()):
+            return content
+        try:
+            os.link(source, lent)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(source, lent)
+        return lent
+    except OSError as error:
+        lent.unlink(missing_ok=True)
+        raise HostError(
+            f"{content if isinstance(content, Path) else lent}: {error.strerror or error}",
+            remedy="name a readable file, and check the free space of the plugin's folder",
+        ) from error
 
 
 def _lost(method: str, error: LinkClosedError) -> HostError:

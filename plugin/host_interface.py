@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..protocols.axon.interfaces import CallReply, CallResult, ServedMethod, Standing
@@ -119,12 +120,31 @@ class HostClient(Protocol):
         """Scores of one round, which the peer aggregates with a built-in aggregator (protocols/axon/aggregators.py)."""
         ...
 
-    async def scores_load(self) -> list[dict[str, Any]]:
-        """Rows `{hotkey, value, state, rounds}` of the score table; state as the aggregator left it."""
+    async def scores_load(self, aggregator: tuple[str, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
+        """Rows `{hotkey, value, state, rounds}` of the score table; state as the aggregator left it.
+
+        With the name and parameters of a custom aggregator: none when another one left them.
+        """
         ...
 
-    async def scores_store(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace rows `{hotkey, value, state}`; for aggregators that only the plugin knows."""
+    async def scores_store(
+        self, rows: Sequence[Mapping[str, Any]], aggregator: tuple[str, Mapping[str, Any]], round: int
+    ) -> None:
+        """Replace rows `{hotkey, value, state}`; for aggregators that only the plugin knows.
+
+        Rows that another aggregator left, or one with other parameters, are forgotten.
+        """
+        ...
+
+    async def blob_put(self, content: Path | bytes, to: Sequence[str] | None) -> bytes:
+        """Keep a file or bytes, and offer them to the hotkeys `to`, or to the subnet; the hash. Raises YumadError."""
+        ...
+
+    async def blob_get(self, blob_hash: bytes, hotkey: str, max_size: int) -> Path:
+        """The file of a blob of at most `max_size` bytes that `hotkey` offers, in the plugin's own folder.
+
+        Raises BlobUnavailable when it cannot be had, YumadError when the peer has no room.
+        """
         ...
 
     async def ready(

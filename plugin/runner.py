@@ -20,6 +20,7 @@ import trio
 
 from ..consensus.types import InvalidError
 from ..protocols.axon.aggregators import BUILT_IN
+from .blobs import Blobs
 from .call import running_store
 from .calling import Calls
 from .host_interface import HostClient
@@ -84,7 +85,9 @@ async def miner_service(
     log: Log = log_to_stderr,
 ) -> Any:
     """A miner that serves inside the block."""
-    service = MinerService(plugin.subnet, store, variant=variant, threads=threads, log=log)
+    service = MinerService(
+        plugin.subnet, store, variant=variant, threads=threads, log=log, blobs=Blobs(client)
+    )
     try:
         await service.start()
         client.set_handler(service.handle)
@@ -122,7 +125,7 @@ class ValidatorRun:
         """Made, and its states loaded: load always comes before the first save."""
         run = cls(plugin, client, **options)
         if not run._built_in:
-            run._states = {row["hotkey"]: row["state"] for row in await client.scores_load()}
+            run._states = {row["hotkey"]: row["state"] for row in await client.scores_load(run._custom)}
         starting = run.validator.start()
         if starting is not None:
             await starting
@@ -132,6 +135,12 @@ class ValidatorRun:
     def _built_in(self) -> bool:
         """Whether the peer can aggregate by itself: exactly one of its classes, no subclass."""
         return type(self.validator.aggregator) in BUILT_IN.values()
+
+    @property
+    def _custom(self) -> tuple[str, Mapping[str, Any]]:
+        """Name and parameters of an aggregator that only the plugin knows."""
+        aggregator = self.validator.aggregator
+        return type(aggregator).__name__, aggregator.params()
 
     async def forever(self) -> None:
         """Rounds at their times; one that takes longer than the interval is followed by the next at once."""
@@ -221,7 +230,7 @@ class ValidatorRun:
             self._states[hotkey] = state = aggregator.update(state, score)
             value = checked_score(aggregator.value(state), f"{aggregator!r}.value")
             rows.append({"hotkey": hotkey, "value": value, "state": state})
-        await self._client.scores_store(rows)
+        await self._client.scores_store(rows, self._custom, number)
 
 
 def neuron_of(row: Mapping[str, Any]) -> Neuron:

@@ -17,6 +17,7 @@ import trio
 from ..consensus.types import YumadError
 from ..protocols.axon.interfaces import CallReply, StreamAborted
 from ..protocols.axon.status import Status
+from .blobs import Blobs
 from .call import Call, Refusal, running_store
 from .cpu_pool import CpuPool, WorkerError
 from .host_interface import Incoming
@@ -62,14 +63,16 @@ class MinerService:
         variant: str | None = None,
         threads: bool = True,
         log: Log = log_to_stderr,
+        blobs: Blobs | None = None,
     ) -> None:
-        """`variant` plays a bad miner. Without `threads` all code runs inline, which a fake clock needs."""
+        """`variant` plays a bad miner; `blobs` is for large content. Without `threads` all code runs inline, which a fake clock needs."""
         if variant is not None and variant not in subnet.variant_names():
             raise DefinitionError(
                 f"subnet {subnet.name} has no variant {variant!r}",
                 remedy=f"it has {', '.join(subnet.variant_names()) or 'none; decorate one with @method.variant'}",
             )
         self._subnet, self._store, self._threads, self._log = subnet, store, threads, log
+        self._blobs = blobs
         self._routes: dict[tuple[str, int], tuple[Method, str]] = {}
         self._kept: dict[str, KeptAnswers] = {}
         self._chosen: dict[str, Implementation] = {}
@@ -145,8 +148,8 @@ class MinerService:
     async def _run(self, method: Method, incoming: Incoming, body: bytes | memoryview) -> CallReply:
         chosen = self._chosen[method.name]
         signature = chosen.signature
-        call = _call(incoming, self._store)
         if chosen.cpu and self._threads:
+            call = _call(incoming, self._store, None)
             async with self._limiters[method.name]:
                 answer = await self._pool.run(chosen.file, method.name, chosen.function.__name__, bytes(body), call)
             return CallReply(body=answer)
@@ -154,6 +157,7 @@ class MinerService:
             request = signature.request.decode(body) if "request" in signature.parameters else None
         except YumadError as error:
             return CallReply(Status.SCHEMA_MISMATCH, text=error.message[:_MAX_TEXT])
+        call = _call(incoming, self._store, self._blobs)
         arguments: list[Any] = []
         for kind in signature.parameters:
             if kind == "messages":
@@ -198,7 +202,7 @@ async def in_thread(function: Function, *arguments: Any, limiter: trio.CapacityL
     )
 
 
-def _call(incoming: Incoming, store: Path) -> Call:
+def _call(incoming: Incoming, store: Path, blobs: Blobs | None) -> Call:
     standing = incoming.standing
     return Call(
         incoming.caller,
@@ -210,6 +214,7 @@ def _call(incoming: Incoming, store: Path) -> Call:
         incoming.request_id,
         incoming.deadline,
         store,
+        blobs,
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol
 from ..protocols.axon.aggregators import Aggregator, Ema
 from ..protocols.axon.interfaces import Latency
 from ..protocols.axon.status import Reached, Status
+from .blobs import FETCH_SECONDS, MAX_SIZE, Blobs
 from .method import DefinitionError, Method
 
 
@@ -127,6 +128,9 @@ class Caller(Protocol):
 
     async def query(self, read: str, params: Sequence[Any]) -> Any: ...
 
+    @property
+    def blobs(self) -> Blobs: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -168,6 +172,22 @@ class Round:
     async def query(self, read: str, *params: Any) -> Any:
         """Answer of one of the peer's public reads of the chain, by its name in `yumad query list`."""
         return await self._calls.query(read, params)
+
+    async def put_blob(self, content: Path | str | bytes, *, to: Sequence[str] | None = None) -> bytes:
+        """Offer a file or bytes of any size for an hour; give the hash to those who shall fetch it.
+
+        `to`: their hotkeys; None for every hotkey of the subnet. Raises YumadError when the peer has no room.
+        """
+        return await self._calls.blobs.put(content, to)
+
+    async def fetch_blob(
+        self, blob_hash: bytes, hotkey: str, *, max_size: int = MAX_SIZE, timeout: float = FETCH_SECONDS
+    ) -> Path:
+        """The file of a blob that `hotkey` offers, in the folder `store`/blobs; it is not to be written to.
+
+        At most `max_size` bytes, within `timeout` seconds. Raises BlobUnavailable; what came is kept for the next try.
+        """
+        return await self._calls.blobs.fetch(blob_hash, hotkey, max_size, timeout)
 
     @property
     def _calls(self) -> Caller:

@@ -7,6 +7,10 @@ at the end (`close`).
 After an end without `close` the ids of the last moment are missing from the file. Nobody can tell which ones, so a
 store that was not closed refuses every envelope that was created before this process started, or up to `AHEAD` later:
 that is how far a caller's clock may be ahead. Calls that were under way then get status 22 and must be signed anew.
+
+Ids are forgotten by the running clock, calls are judged by the wall clock. Were that one set back by an hour, calls of
+an hour ago would be fresh again, and their ids gone. So the newest creation time among the forgotten ids is kept, also
+in the file, and what was not created after it counts as used.
 """
 
 from __future__ import annotations
@@ -43,11 +47,13 @@ _MASK: Final = _SLOTS - 1
 class _Table:
     """A set of 8-byte digests; 0 marks an empty slot."""
 
-    __slots__ = ("_slots", "count")
+    __slots__ = ("_slots", "count", "newest")
 
     def __init__(self) -> None:
         self._slots = array("Q", bytes(8 * _SLOTS))
         self.count = 0
+        self.newest = 0
+        """Latest creation time of its ids."""
 
     def __contains__(self, digest: int) -> bool:
         slots, at = self._slots, digest & _MASK
@@ -77,9 +83,8 @@ class PersistentReplayStore:
         key: bytes | None = None,
         capacity: int = CAPACITY,
     ) -> None:
-        """Load what is remembered. `now_ns` is Unix time; a step of it must not forget ids. Raises StorageError."""
+        """Load what is remembered. `now_ns` is Unix time, asked only once: it may step. Raises StorageError."""
         self._database = database
-        self._now = now_ns
         self._monotonic = monotonic_ns
         self._hash = hashlib.blake2b(digest_size=8, key=os.urandom(16) if key is None else key)
         self._half = min(capacity, _SLOTS) // 2
@@ -92,14 +97,19 @@ class PersistentReplayStore:
         """Envelopes created before (Unix ns) are refused; 0 after a clean end."""
         self.overflows = 0
         """Calls refused because the store was full."""
-        oldest = now_ns() - LIFETIME
+        row = database.one("SELECT value FROM meta WHERE name = 'replay_forgotten'")
+        self._forgotten = 0 if row is None else int(row[0])
+        """What was created then or earlier may have been used: its id is not remembered any more (Unix ns)."""
         with database.transaction() as transaction:
             transaction.execute("INSERT OR REPLACE INTO meta VALUES ('replay_complete', 0)")
-            transaction.execute("DELETE FROM replay WHERE created < ?", (oldest,))
-        for caller, request_id in database.all(
-            "SELECT caller, request_id FROM replay ORDER BY created DESC LIMIT ?", (self._half,)
+        for created, caller, request_id in database.all(
+            "SELECT created, caller, request_id FROM replay ORDER BY created DESC LIMIT ?", (self._half + 1,)
         ):
+            if self._young.count == self._half:  # no room for this one and all before it
+                self._forgotten = max(self._forgotten, created)
+                break
             self._young.add(self._digest(caller, request_id))
+            self._young.newest = max(self._young.newest, created)
 
     def __len__(self) -> int:
         return self._young.count + self._old.count
@@ -111,7 +121,7 @@ class PersistentReplayStore:
 
     def seen(self, caller: AccountId, request_id: bytes, created: int) -> bool:
         """Whether an id was used before, or may have been; it is used from now on. `created` in Unix nanoseconds."""
-        if created < self.not_before:
+        if created < self.not_before or created <= self._forgotten:
             return True
         digest = self._digest(caller, request_id)
         if digest in self._young or digest in self._old:
@@ -122,6 +132,8 @@ class PersistentReplayStore:
             self.overflows += 1
             return True
         self._young.add(digest)
+        if created > self._young.newest:
+            self._young.newest = created
         self._pending.append((created, caller, request_id))
         return False
 
@@ -136,7 +148,9 @@ class PersistentReplayStore:
                 with self._database.transaction() as transaction:
                     # A copy of the front: `seen` may append meanwhile.
                     transaction.executemany("INSERT OR IGNORE INTO replay VALUES (?, ?, ?)", self._pending[:count])
-                    transaction.execute("DELETE FROM replay WHERE created < ?", (self._now() - LIFETIME,))
+                    forgotten = self._forgotten
+                    transaction.execute("INSERT OR REPLACE INTO meta VALUES ('replay_forgotten', ?)", (forgotten,))
+                    transaction.execute("DELETE FROM replay WHERE created <= ?", (forgotten,))
                 del self._pending[:count]
             return count
 
@@ -156,5 +170,6 @@ class PersistentReplayStore:
         """Ids live for one to two lifetimes: a whole table is forgotten at once, which costs no look at single ones."""
         now = self._monotonic()
         idle = now >= self._turns_at + LIFETIME
+        self._forgotten = max(self._forgotten, self._old.newest, self._young.newest if idle else 0)
         self._old, self._young = (_Table() if idle else self._young), _Table()
         self._turns_at = now + LIFETIME

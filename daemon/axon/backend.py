@@ -5,10 +5,11 @@ Each method is told for whom it works; the host knows that from the token, so a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from ...consensus.rules.v1.reads import READS
 from ...consensus.ss58 import encode_address
@@ -59,6 +60,7 @@ class ServiceBackend:
 
     def dismiss(self, who: PluginIdentity) -> None:
         """It is not run any more. What was committed stays sealed and is revealed when it comes back in time."""
+        self._service.blobs.withdraw_all(who.name)
         if "validator" in who.roles:
             self._service.keeping.scheduler.remove(who.hotkey, who.netuid)
 
@@ -165,20 +167,42 @@ class ServiceBackend:
         await self._service.keeping.scores.update(_key(who), scores, (aggregator, params), height, round)
         self._service.keeping.scheduler.block_final()
 
-    async def scores_load(self, who: PluginIdentity) -> Sequence[Mapping[str, Any]]:
-        """The table as it was left."""
-        table = await self._service.keeping.scores.load(_key(who))
+    async def scores_load(
+        self, who: PluginIdentity, aggregator: tuple[str, Mapping[str, Any]] | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """The table as it was left, by that aggregator of the plugin's own if one is given."""
+        scores = self._service.keeping.scores
+        table = await (scores.load(_key(who)) if aggregator is None else scores.load_custom(_key(who), aggregator))
         return [
             {"hotkey": bytes(hotkey), "value": row.value, "state": decode_plain(row.state), "rounds": row.rounds}
             for hotkey, row in table.rows.items()
         ]
 
-    async def scores_store(self, who: PluginIdentity, rows: Sequence[Mapping[str, Any]]) -> None:
+    async def scores_store(
+        self,
+        who: PluginIdentity,
+        rows: Sequence[Mapping[str, Any]],
+        aggregator: str,
+        params: Mapping[str, Any],
+        round: int,
+    ) -> None:
         """Rows of an aggregator that the plugin computes itself."""
         given = {AccountId(row["hotkey"]): (float(row["value"]), encode_plain(row["state"])) for row in rows}
         height = self._service.view.height
-        await self._service.keeping.scores.store(_key(who), given, ("plugin", {}), height)
+        await self._service.keeping.scores.store(_key(who), given, (aggregator, params), height, round)
         self._service.keeping.scheduler.block_final()
+
+    # --- large content ----------------------------------------------------------------------------------------------
+
+    async def blob_put(self, who: PluginIdentity, content: BinaryIO, to: Collection[AccountId] | None) -> bytes:
+        """Keep and offer an open file."""
+        return await self._service.blobs.put(who, content, to)
+
+    async def blob_get(
+        self, who: PluginIdentity, blob_hash: bytes, target: AccountId, max_size: int, place: Callable[[Path], Path]
+    ) -> Path:
+        """Fetch and place a blob. Raises BlobUnavailable."""
+        return await self._service.blobs.fetch(who, blob_hash, target, max_size, place)
 
 
 class _Opened:

@@ -64,7 +64,7 @@ class ScoreKeeper:
         for hotkey, score in scores.items():
             _check(hotkey, score)
         async with self._lock(key):
-            table = await self._table(key, kind.name, cbor2.dumps(dict(sorted(kind.params().items()))))
+            table = await self._table(key, kind.name, _params(kind.params()))
             changed = {
                 hotkey: self._next_row(kind, table.rows.get(hotkey), float(score), block)
                 for hotkey, score in scores.items()
@@ -84,12 +84,18 @@ class ScoreKeeper:
             _check(hotkey, value)
         name, params = aggregator
         async with self._lock(key):
-            table = await self._table(key, CUSTOM + name, cbor2.dumps(dict(sorted(params.items()))))
+            table = await self._table(key, CUSTOM + name, _params(params))
             changed = {
                 hotkey: ScoreRow(state, float(value), block, self._now(), _rounds(table.rows.get(hotkey)) + 1)
                 for hotkey, (value, state) in rows.items()
             }
             await self._save(key, table, changed, block, round_number)
+
+    async def load_custom(self, key: ScoreKey, aggregator: tuple[str, Mapping[str, Any]]) -> ScoreTable:
+        """As `load`, but an empty table when it was left by anything else than this aggregator of the plugin's own."""
+        table = await self.load(key)
+        name, params = aggregator
+        return table if (table.aggregator, table.params) == (CUSTOM + name, _params(params)) else ScoreTable()
 
     async def forget_absent(self, key: ScoreKey, members: Collection[AccountId], block: int) -> int:
         """Drop the rows of hotkeys outside the subnet without a score for `KEPT_BLOCKS`; how many went."""
@@ -169,6 +175,10 @@ class ScoreKeeper:
         await self._runner.run(lambda: self._rows.save(key, after, changed))
         table.round, table.block = after.round, after.block
         table.rows.update(changed)
+
+
+def _params(params: Mapping[str, Any]) -> bytes:
+    return cbor2.dumps(dict(sorted(params.items())))
 
 
 def _rounds(row: ScoreRow | None) -> int:

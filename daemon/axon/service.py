@@ -29,11 +29,14 @@ from ...protocols.axon.server_call import CallRecord
 from ...protocols.interfaces import Clock
 from ...protocols.names import NetworkNames
 from ...protocols.transport import PeerId
+from ...storage.axon_database import axon_folder
 from ...storage.home import Home
 from ..execution import Runner
 from ..node import Peer
 from ..peer_view import PeerView
 from .axon_metrics import AxonMetrics, AxonSample
+from .blobs import FOLDER as BLOBS
+from .blobs import PeerBlobs
 from .chain_view import ChainView
 from .discovery import Discovery, DiscoverySettings
 from .health import HealthSample, peer_health
@@ -120,6 +123,16 @@ class AxonService:
             now_ns=lambda: clock.now() * 1000,
             random_bytes=surroundings.random_bytes,
             relay_protocol_id=relay_protocol(names),
+        )
+        self.blobs = PeerBlobs(
+            axon_folder(surroundings.home, genesis_hash) / BLOBS,
+            self._transport,
+            names.request("blob"),
+            genesis_hash,
+            self.discovery.directory,
+            self.registrations,
+            peer.enforcer,
+            now_ns=lambda: clock.now() * 1000,
         )
         self.plugin_states: Callable[[], dict[str, str]] = dict
         """State of each plugin by name, for metrics and health; set by whoever runs the plugins."""

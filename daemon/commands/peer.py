@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,17 @@ HotkeyOption = Annotated[str | None, typer.Option(help="Signs heartbeats: dev:NA
 LevelOption = Annotated[str | None, typer.Option(help="debug, info, warning or error.")]
 FormatOption = Annotated[str | None, typer.Option(help="auto, human or json.")]
 MetricsOption = Annotated[str | None, typer.Option(help="HOST:PORT of the Prometheus endpoint.")]
+RelayOnlyOption = Annotated[
+    bool | None,
+    typer.Option("--relay-only/--direct", help="Show no address of this peer, only relays.", show_default=False),
+]
+RelayOption = Annotated[
+    bool | None,
+    typer.Option("--relay/--no-relay", help="Relay for peers that others cannot reach.", show_default=False),
+]
+ProbeOption = Annotated[
+    bool | None, typer.Option("--probe/--no-probe", help="Measure the miners of own subnets.", show_default=False)
+]
 NameOption = Annotated[str, typer.Option(help="Name shown in status and tables.")]
 TrustOption = Annotated[list[str] | None, typer.Option("--trust", help="HEIGHT:HASH the chain must contain.")]
 TrustGenesisOption = Annotated[bool, typer.Option(help="Trust the genesis although the trust window has passed.")]
@@ -85,6 +97,9 @@ def run(
     listen: ListenOption = None,
     announce: AnnounceOption = None,
     hotkey: HotkeyOption = None,
+    relay_only: RelayOnlyOption = None,
+    relay: RelayOption = None,
+    probe: ProbeOption = None,
     metrics: MetricsOption = None,
     log_level: LevelOption = None,
     log_format: FormatOption = None,
@@ -94,7 +109,18 @@ def run(
     trust_genesis: TrustGenesisOption = False,
 ) -> None:
     """Run the peer of a home until Ctrl-C; with --join it fetches the chain spec first where that is needed."""
-    _start(home, join, listen, announce, hotkey, metrics, log_level, log_format, genesis, name, trust, trust_genesis)
+    flags = {
+        "listen": tuple(listen or ()),
+        "announce": tuple(announce or ()),
+        "hotkey": hotkey,
+        "relay_only": relay_only,
+        "relay": relay,
+        "probe": probe,
+        "metrics": metrics,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    _start(home, join or [], flags, genesis, name, trust or [], trust_genesis)
 
 
 def join(
@@ -102,6 +128,7 @@ def join(
     home: HomeOption = DEFAULT_HOME,
     listen: ListenOption = None,
     announce: AnnounceOption = None,
+    relay_only: RelayOnlyOption = None,
     metrics: MetricsOption = None,
     log_level: LevelOption = None,
     log_format: FormatOption = None,
@@ -110,21 +137,24 @@ def join(
     trust_genesis: TrustGenesisOption = False,
 ) -> None:
     """Join a network by one address: makes the home, remembers the address, syncs and follows until Ctrl-C."""
-    _start(home, [address], listen, announce, None, metrics, log_level, log_format, "", name, trust, trust_genesis)
+    flags = {
+        "listen": tuple(listen or ()),
+        "announce": tuple(announce or ()),
+        "relay_only": relay_only,
+        "metrics": metrics,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
+    _start(home, [address], flags, "", name, trust or [], trust_genesis)
 
 
 def _start(
     home: Path,
-    joined: list[str] | None,
-    listen: list[str] | None,
-    announce: list[str] | None,
-    hotkey: str | None,
-    metrics: str | None,
-    log_level: str | None,
-    log_format: str | None,
+    joined: list[str],
+    flags: Mapping[str, Any],
     genesis: str,
     name: str,
-    trust: list[str] | None,
+    trust: list[str],
     trust_genesis: bool,
 ) -> None:
     with reporting(False):
@@ -137,29 +167,16 @@ def _start(
         from ..process import RunOptions, run_peer
         from .progress import staged_progress
 
-        bootstraps = [parse_bootstrap(text) for text in joined or []]
-        trusted = tuple(parse_anchor(text) for text in trust or [])
+        bootstraps = [parse_bootstrap(text) for text in joined]
+        trusted = tuple(parse_anchor(text) for text in trust)
         folder = Home(home)
-        config = _with_bootstrap(
-            load_config(
-                folder.path,
-                {
-                    "listen": tuple(listen or ()),
-                    "announce": tuple(announce or ()),
-                    "hotkey": hotkey,
-                    "metrics": metrics,
-                    "log_level": log_level,
-                    "log_format": log_format,
-                },
-            ),
-            tuple(joined or ()),
-        )
+        config = _with_bootstrap(load_config(folder.path, flags), tuple(joined))
         configure_logging(config.log_level, config.log_format)
         with staged_progress() as on_progress:
             for bootstrap in bootstraps[:1]:
                 genesis = bootstrap.genesis_digits
                 ensure_chain(folder, bootstrap, on_progress, _tell_of_delay)
-                remember_bootstrap(folder, joined or [])
+                remember_bootstrap(folder, joined)
             run_peer(
                 folder,
                 config,

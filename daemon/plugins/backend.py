@@ -6,10 +6,11 @@ the process says, so a plugin can act for its own hotkey on its own subnet only.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
 from ...consensus.signature import KeyPair
 from ...consensus.types import AccountId
@@ -120,10 +121,30 @@ class PluginBackend(Protocol):
         round: int,
     ) -> None: ...
 
-    async def scores_load(self, who: PluginIdentity) -> Sequence[Mapping[str, Any]]:
-        """Rows with `hotkey` as 32 bytes, `value`, `state`, `rounds`."""
+    async def scores_load(
+        self, who: PluginIdentity, aggregator: tuple[str, Mapping[str, Any]] | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows with `hotkey` as 32 bytes, `value`, `state`, `rounds`; with the name and parameters of a custom
+        aggregator, those that it left."""
         ...
 
-    async def scores_store(self, who: PluginIdentity, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Rows with `hotkey` as 32 bytes, `value` and `state`."""
+    async def scores_store(
+        self,
+        who: PluginIdentity,
+        rows: Sequence[Mapping[str, Any]],
+        aggregator: str,
+        params: Mapping[str, Any],
+        round: int,
+    ) -> None:
+        """Rows with `hotkey` as 32 bytes, `value` and `state`, of a custom aggregator."""
+        ...
+
+    async def blob_put(self, who: PluginIdentity, content: BinaryIO, to: Collection[AccountId] | None) -> bytes:
+        """Keep a copy of an open file, close it, and offer it to hotkeys, or to all members of the subnet; the hash."""
+        ...
+
+    async def blob_get(
+        self, who: PluginIdentity, blob_hash: bytes, target: AccountId, max_size: int, place: Callable[[Path], Path]
+    ) -> Path:
+        """Where `place`, which may block, has put a blob that `target` offers. Raises BlobUnavailable."""
         ...

@@ -255,6 +255,7 @@ class PluginLife:
             stream,
             self._who,
             self._backend,
+            self._folder / STORE_FOLDER,
             on_ready=self._became_ready,
             on_failed=self._failed,
             limits=self._limits,

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from ...consensus.types import MalformedError, YumadError
+from ...protocols.axon.blob_store_interface import MAX_BLOB
 from ...protocols.axon.interfaces import CallReply, IncomingCall, ServedMethod, StreamAborted
 from ...protocols.axon.plugin_link import Exchange, LinkClosedError, LinkLimits, PluginLink, RemoteError
 from ...protocols.axon.plugin_values import (
@@ -29,6 +31,7 @@ from ...protocols.axon.status import Status
 from ..logging import get_logger
 from .backend import OpenCall, PluginBackend, PluginIdentity
 from .log_ring import printable
+from .store_files import open_inside, place_inside
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -40,6 +43,8 @@ MAX_MANY_BYTES: Final = 64 << 20
 """Bytes of all bodies of one call_many."""
 
 MAX_METHODS: Final = 256
+
+MAX_PATH: Final = 4096
 
 _VALIDATOR_ONLY: Final = frozenset(("scores.update", "scores.load", "scores.store"))
 
@@ -70,6 +75,7 @@ class PluginSession:
         stream: trio.abc.Stream,
         who: PluginIdentity,
         backend: PluginBackend,
+        store: Path,
         *,
         on_ready: Callable[[Readiness], None],
         on_failed: Callable[[str, str, str], None],
@@ -77,8 +83,8 @@ class PluginSession:
         buffer: FrameBuffer,
         last_heard: int,
     ) -> None:
-        """`on_ready` may raise YumadError, which the plugin is told; `on_failed` gets code, text and remedy."""
-        self._who, self._backend = who, backend
+        """`store` is the plugin's own folder. `on_ready` may raise YumadError, which the plugin is told; `on_failed` gets code, text and remedy."""
+        self._who, self._backend, self._store = who, backend, store
         self._on_ready, self._on_failed = on_ready, on_failed
         self._log = get_logger("plugins")
         self._link = PluginLink(
@@ -106,6 +112,8 @@ class PluginSession:
             "scores.update": self._scores_update,
             "scores.load": self._scores_load,
             "scores.store": self._scores_store,
+            "blob.put": self._blob_put,
+            "blob.get": self._blob_get,
         }
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> str:
@@ -259,7 +267,10 @@ class PluginSession:
         await self._backend.scores_update(self._who, scores, name, params, round)
 
     async def _scores_load(self, exchange: Exchange) -> Any:
-        return plain(await self._backend.scores_load(self._who))
+        fields = Fields(exchange.body, "scores.load")
+        name, params = fields.text("name", 64), fields.mapping("params", 16)
+        fields.done()
+        return plain(await self._backend.scores_load(self._who, (name, params) if name else None))
 
     async def _scores_store(self, exchange: Exchange) -> None:
         fields = Fields(exchange.body, "scores.store")
@@ -274,8 +285,29 @@ class PluginSession:
             }
             row.done()
             rows.append(row_document)
+        name, params = fields.text("name", 64), fields.mapping("params", 16)
+        round = fields.whole("round", 0, (1 << 63) - 1)
         fields.done()
-        await self._backend.scores_store(self._who, rows)
+        await self._backend.scores_store(self._who, rows, name, params, round)
+
+    async def _blob_put(self, exchange: Exchange) -> Any:
+        fields = Fields(exchange.body, "blob.put")
+        path, named = fields.text("path", MAX_PATH), fields.take("to")
+        fields.done()
+        to = None if named is None else Fields({"to": named}, "blob.put").hotkeys("to", MAX_TARGETS)
+        content = await trio.to_thread.run_sync(open_inside, self._store, path)
+        return {"hash": await self._backend.blob_put(self._who, content, to)}
+
+    async def _blob_get(self, exchange: Exchange) -> Any:
+        fields = Fields(exchange.body, "blob.get")
+        blob_hash, target = fields.data("hash", 32, exactly=32), fields.hotkey("hotkey")
+        max_size = fields.whole("max_size", 0, MAX_BLOB)
+        fields.done()
+        name = blob_hash.hex()
+        path = await self._backend.blob_get(
+            self._who, blob_hash, target, max_size, lambda source: place_inside(self._store, source, name)
+        )
+        return {"path": str(path)}
 
     def _notified(self, method: str, body: Any) -> None:
         if method == "failed" and isinstance(body, list) and len(body) == 3 and all(isinstance(p, str) for p in body):

@@ -17,7 +17,7 @@ from random import Random
 from typing import Final
 
 from manifest import Shard, State
-from merkle import ChunkProof, challenged_chunks, is_proof
+from merkle import ChunkProof, bond, challenged_chunks, is_proof, root_of
 from sealing import shard_id
 from vault import CHUNKS
 
@@ -62,8 +62,9 @@ class Challenge:
 class Keeper:
     """Decisions on a State."""
 
-    def __init__(self, state: State) -> None:
-        self.state = state
+    def __init__(self, state: State, hotkey: str) -> None:
+        """`hotkey`: the validator's own."""
+        self.state, self._hotkey = state, hotkey
         for stripe_id, stripe in state.stripes.items():
             for index, shard in list(stripe.shards.items()):
                 if not shard.placed:  # decided before a crash, never confirmed
@@ -185,10 +186,13 @@ class Keeper:
         stripe = self.state.stripes.get(challenge.stripe)
         return None if stripe is None else stripe.shards.get(challenge.index)
 
-    @staticmethod
-    def _proves(shard: Shard, challenge: Challenge, proofs: list[ChunkProof]) -> bool:
+    def root(self, sealed: bytes, holder: str) -> str:
+        """Root of a sealed shard as its holder must prove it, hex."""
+        return root_of(sealed, bond(self._hotkey, holder)).hex()
+
+    def _proves(self, shard: Shard, challenge: Challenge, proofs: list[ChunkProof]) -> bool:
         wanted = challenged_chunks(challenge.nonce, CHUNKS, CHUNKS_ASKED)
-        root = bytes.fromhex(shard.root)
+        root, key = bytes.fromhex(shard.root), bond(self._hotkey, shard.hotkey)
         return len(proofs) == len(wanted) and all(
-            is_proof(root, index, CHUNKS, proof) for index, proof in zip(wanted, proofs, strict=True)
+            is_proof(root, index, CHUNKS, proof, key) for index, proof in zip(wanted, proofs, strict=True)
         )

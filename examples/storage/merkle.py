@@ -1,4 +1,8 @@
-"""Merkle trees over the chunks of a shard: the validator keeps 32 bytes, the miner proves any chunk of it."""
+"""Merkle trees over the chunks of a shard: the validator keeps 32 bytes, the miner proves any chunk of it.
+
+Leaves are hashed with a bond of validator and holder. So a miner that hands its shard and its audits on to an honest
+one gets proofs back that prove nothing: they are of the honest one's bond with the asker.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,14 @@ class ChunkProof:
     path: list[bytes]
 
 
-def levels(data: bytes) -> list[list[bytes]]:
-    """All hashes, leaves first, root last; leaves padded to a power of two."""
-    row = [_leaf(data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES)] or [_PAD]
+def bond(validator: str, holder: str) -> bytes:
+    """Key of the leaves; hotkeys as ss58."""
+    return blake2b(f"{validator}/{holder}".encode(), digest_size=32).digest()
+
+
+def levels(data: bytes, key: bytes) -> list[list[bytes]]:
+    """All hashes, leaves first, root last; leaves padded to a power of two. `key` is a bond."""
+    row = [_leaf(data[at : at + CHUNK_BYTES], key) for at in range(0, len(data), CHUNK_BYTES)] or [_PAD]
     row += [_PAD] * ((1 << (len(row) - 1).bit_length()) - len(row))
     tree = [row]
     while len(row) > 1:
@@ -32,14 +41,14 @@ def levels(data: bytes) -> list[list[bytes]]:
     return tree
 
 
-def root_of(data: bytes) -> bytes:
+def root_of(data: bytes, key: bytes) -> bytes:
     """What the validator keeps of a shard."""
-    return levels(data)[-1][0]
+    return levels(data, key)[-1][0]
 
 
-def prove(data: bytes, indexes: Sequence[int]) -> list[ChunkProof]:
+def prove(data: bytes, indexes: Sequence[int], key: bytes) -> list[ChunkProof]:
     """Proofs of these chunks, in order."""
-    tree = levels(data)
+    tree = levels(data, key)
     return [
         ChunkProof(
             data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES],
@@ -49,13 +58,13 @@ def prove(data: bytes, indexes: Sequence[int]) -> list[ChunkProof]:
     ]
 
 
-def is_proof(root: bytes, index: int, chunks: int, proof: ChunkProof) -> bool:
+def is_proof(root: bytes, index: int, chunks: int, proof: ChunkProof, key: bytes) -> bool:
     """Whether the proof shows chunk `index` of a shard of `chunks` chunks with this root."""
     if len(proof.path) != (chunks - 1).bit_length() or not 0 <= index < chunks:
         return False
     if len(proof.chunk) > CHUNK_BYTES or any(len(step) != 32 for step in proof.path):
         return False
-    value = _leaf(proof.chunk)
+    value = _leaf(proof.chunk, key)
     for height, step in enumerate(proof.path):
         value = _node(step, value) if index >> height & 1 else _node(value, step)
     return value == root
@@ -73,8 +82,8 @@ def challenged_chunks(nonce: bytes, chunks: int, count: int) -> list[int]:
     return drawn
 
 
-def _leaf(chunk: bytes) -> bytes:
-    return blake2b(_LEAF + chunk, digest_size=32).digest()
+def _leaf(chunk: bytes, key: bytes) -> bytes:
+    return blake2b(_LEAF + chunk, key=key, digest_size=32).digest()
 
 
 def _node(left: bytes, right: bytes) -> bytes:

@@ -14,7 +14,6 @@ from typing import Final
 
 from keeper import UNPAID, Keeper
 from manifest import Shard, Stripe
-from merkle import root_of
 from reed_solomon import POINTS, interpolate, join, split
 from sealing import mask
 from vault import SHARD_BYTES
@@ -176,7 +175,7 @@ def decide(keeper: Keeper, move: Move, rows: Mapping[int, bytes]) -> bytes:
     sealed = mask(
         keeper.state.key(), bytes.fromhex(move.stripe), move.index, move.hotkey, interpolate(rows, move.index)
     )
-    keeper.state.stripes[move.stripe].shards[move.index] = Shard(move.hotkey, root_of(sealed).hex())
+    keeper.state.stripes[move.stripe].shards[move.index] = Shard(move.hotkey, keeper.root(sealed, move.hotkey))
     return sealed
 
 
@@ -193,7 +192,7 @@ def confirm(keeper: Keeper, move: Move, root: bytes | None) -> None:
 def opened(keeper: Keeper, stripe_id: str, index: int, sealed: bytes) -> bytes | None:
     """A shard as its holder gave it, unsealed; None when it is not what was stored."""
     shard = keeper.state.stripes[stripe_id].shards[index]
-    if len(sealed) != SHARD_BYTES or root_of(sealed).hex() != shard.root:
+    if len(sealed) != SHARD_BYTES or keeper.root(sealed, shard.hotkey) != shard.root:
         return None
     return mask(keeper.state.key(), bytes.fromhex(stripe_id), index, shard.hotkey, sealed)
 

@@ -97,7 +97,7 @@ class AuditReply:
 
 def vault(call: Call, capacity: int = CAPACITY) -> Vault:
     """The miner's shards."""
-    return Vault(call.store / "shards", capacity)
+    return Vault(call.store / "shards", call.hotkey, capacity)
 
 
 def take(request: PutRequest, call: Call, capacity: int) -> PutReply:
@@ -184,7 +184,7 @@ class Storage(Validator):
     def _keeper_of(self, round: Round) -> tuple[Keeper, Inbox]:
         inbox = Inbox(round.store)
         if self._keeper is None:
-            self._keeper = Keeper(load(round.store / MANIFEST))
+            self._keeper = Keeper(load(round.store / MANIFEST), round.hotkey)
             self._settle(round, self._keeper, inbox)
         return self._keeper, inbox
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from merkle import CHUNK_BYTES, ChunkProof, challenged_chunks, prove, root_of
+from merkle import CHUNK_BYTES, ChunkProof, bond, challenged_chunks, prove, root_of
 
 SHARD_BYTES: Final = 32_768
 CHUNKS: Final = SHARD_BYTES // CHUNK_BYTES
@@ -18,9 +18,9 @@ _OWNER: Final = re.compile(r"[1-9A-HJ-NP-Za-km-z]{1,64}")
 class Vault:
     """Shards by owner (a caller's hotkey, ss58) and 16-byte id."""
 
-    def __init__(self, folder: Path, capacity: int) -> None:
-        """`capacity`: bytes for each owner."""
-        self._folder, self._capacity = folder, capacity
+    def __init__(self, folder: Path, hotkey: str, capacity: int) -> None:
+        """`hotkey`: the miner's own. `capacity`: bytes for each owner."""
+        self._folder, self._hotkey, self._capacity = folder, hotkey, capacity
 
     def room(self, owner: str) -> int:
         """Bytes that this owner may still store."""
@@ -42,7 +42,7 @@ class Vault:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        return root_of(data)
+        return root_of(data, bond(owner, self._hotkey))
 
     def get(self, owner: str, shard: bytes) -> bytes | None:
         """The shard, or None."""
@@ -54,7 +54,7 @@ class Vault:
     def prove(self, owner: str, shard: bytes, nonce: bytes, count: int) -> list[ChunkProof]:
         """Proofs of the chunks a nonce asks for; empty when the shard is not here."""
         data = self.get(owner, shard)
-        return [] if data is None else prove(data, challenged_chunks(nonce, CHUNKS, min(count, CHUNKS)))
+        return [] if data is None else prove(data, challenged_chunks(nonce, CHUNKS, count), bond(owner, self._hotkey))
 
     def drop(self, owner: str, shard: bytes) -> None:
         """Forget a shard."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -27,6 +28,7 @@ from ...protocols.axon.status import Status
 from ..addresses import account_of
 from ..host_interface import IncomingHandler, Metagraph
 from .chain import FakeChain
+from .memory_blobs import MemoryBlobs
 
 STREAM_BUFFER: Final = 16
 """Messages that wait on either side of a stream: back-pressure, as credit gives on a live one."""
@@ -90,11 +92,16 @@ class MemoryHost:
     """Calls turned away before the handler, by reason."""
     answered: int = 0
     lines: list[str] = field(default_factory=list)
+    store: Path | None = None
+    """Folder of its plugin."""
+    aggregator: tuple[str, Mapping[str, Any]] | None = None
+    """Which one left the states."""
     _limiters: dict[str, trio.CapacityLimiter] = field(default_factory=dict)
     _buckets: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.network.hosts[self.hotkey] = self
+        self._blobs = MemoryBlobs(self.store)
 
     async def call(
         self, hotkey: str, method: str, version: int, body: bytes, timeout: float, idempotent: bool = False
@@ -234,24 +241,52 @@ class MemoryHost:
     ) -> None:
         """Aggregate them as a peer does."""
         chosen = built_in_aggregator(*aggregator)
+        self._begin(aggregator)
         for hotkey, score in scores.items():
             state = self.states[hotkey] if hotkey in self.states else chosen.initial()
             self.states[hotkey] = chosen.update(state, score)
             self.values[hotkey] = chosen.value(self.states[hotkey])
         await trio.lowlevel.checkpoint()
 
-    async def scores_load(self) -> list[dict[str, Any]]:
+    async def scores_load(self, aggregator: tuple[str, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
         """The table."""
         await trio.lowlevel.checkpoint()
+        if aggregator not in (None, self.aggregator):
+            return []
         return [
             {"hotkey": hotkey, "value": self.values[hotkey], "state": state} for hotkey, state in self.states.items()
         ]
 
-    async def scores_store(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace rows."""
+    async def scores_store(
+        self, rows: Sequence[Mapping[str, Any]], aggregator: tuple[str, Mapping[str, Any]], round: int
+    ) -> None:
+        """Replace rows; those of another aggregator go."""
+        self._begin(aggregator)
         for row in rows:
             self.states[row["hotkey"]], self.values[row["hotkey"]] = row["state"], row["value"]
         await trio.lowlevel.checkpoint()
+
+    def _begin(self, aggregator: tuple[str, Mapping[str, Any]]) -> None:
+        """Scores start anew with another aggregator."""
+        if self.aggregator not in (None, aggregator):
+            self.states.clear()
+            self.values.clear()
+        self.aggregator = aggregator
+
+    async def blob_put(self, content: Path | bytes, to: Sequence[str] | None) -> bytes:
+        """Offer it to hosts of the network."""
+        await trio.lowlevel.checkpoint()
+        return self._blobs.put(content, to)
+
+    async def blob_get(self, blob_hash: bytes, hotkey: str, max_size: int) -> Path:
+        """The file another host offers."""
+        target = self.network.hosts.get(hotkey)
+        file = None
+        if target is not None:
+            await _wait(2 * target.latency)
+            file = target._blobs.offered(blob_hash, self.hotkey, self.network.chain.neurons.__contains__)
+        await trio.lowlevel.checkpoint()
+        return self._blobs.take(blob_hash, file, max_size)
 
     async def ready(
         self, subnet: str, version: int, role: str, methods: Sequence[ServedMethod], *, validator: str = ""

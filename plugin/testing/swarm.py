@@ -117,13 +117,14 @@ class Swarm:
         # A neuron that copies has to be let in by the miners it asks, as a validator of its own would be.
         trusted = is_validator or kind == "copy"
         neuron = self.chain.register(hotkey, stake=STAKE if is_validator else 0, permit=trusted)
+        store = folder / str(neuron.uid)
+        store.mkdir(parents=True, exist_ok=True)
         host = (
-            await WireHost.up(self.network, name)
+            await WireHost.up(self.network, name, store)
             if isinstance(self.network, WireNetwork)
-            else MemoryHost(self.network, hotkey, latency)
+            else MemoryHost(self.network, hotkey, latency, store=store)
         )
         node = Node(name, hotkey, neuron.uid, kind, plugin, host)
-        (folder / str(neuron.uid)).mkdir(parents=True, exist_ok=True)
         self.nodes.append(node)
         return node
 

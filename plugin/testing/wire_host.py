@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -90,9 +91,9 @@ class WireHost(MemoryHost):
     network: WireNetwork
 
     @classmethod
-    async def up(cls, network: WireNetwork, name: str) -> WireHost:
+    async def up(cls, network: WireNetwork, name: str, store: Path | None = None) -> WireHost:
         """The peer of the development account `name`, running in the network's nursery."""
-        host = cls(network, dev_hotkey(name))
+        host = cls(network, dev_hotkey(name), store=store)
         host.key = dev_keypair(name)
         host.transport = network.links.transport(host.hotkey)
         await network.nursery.start(host.transport.run)

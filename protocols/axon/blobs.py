@@ -22,8 +22,9 @@ from ...consensus.types import AccountId, MalformedError, YumadError
 from ..framing import read_frame_after
 from ..limits import Quota
 from ..token_bucket import PeerBuckets
-from ..transport import PeerId, Stream, StreamClosed, Transport
+from ..transport import PeerId, Stream, StreamClosed
 from .blob_store_interface import CHUNK, MAX_CHUNKS, BlobStore
+from .interfaces import CallTransport
 
 REQUEST: Final = struct.Struct(">B32sII")
 LIST, CHUNKS, INTRODUCTION = 1, 2, 3
@@ -98,7 +99,7 @@ class BlobServer:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: CallTransport,
         protocol: str,
         store: BlobStore,
         *,

@@ -71,6 +71,14 @@ def issue_certificate(
     return PeerCertificate(hotkey, peer, issued, issued + lifetime, signature)
 
 
+def certified_hotkey(data: bytes, genesis_hash: Hash32, peer: PeerId, now_ns: int) -> AccountId:
+    """Whose certificate for `peer` these bytes are. Raises MalformedError when it is none, or not valid now."""
+    certificate = decode_certificate(data)
+    if not certificate.is_good(genesis_hash, peer, now_ns):
+        raise MalformedError("a certificate that is not for this peer, or not valid now")
+    return certificate.hotkey
+
+
 def decode_certificate(data: bytes) -> PeerCertificate:
     """Inverse of `PeerCertificate.encode`. Raises MalformedError."""
     if len(data) < _FIXED.size + 64:

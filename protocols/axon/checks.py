@@ -16,6 +16,7 @@ import trio
 from ...consensus.signature import verify
 from ...consensus.types import AccountId, Hash32, MalformedError
 from .admission import Refused
+from .body_budget import ReplyBudget, RequestBudget
 from .envelope import (
     SIGNATURE_BYTES,
     VERSION,
@@ -26,6 +27,7 @@ from .envelope import (
     envelope_network,
     envelope_version,
 )
+from .frames import FIRST_PART
 from .interfaces import Admission, CallerView, ReplayStore, ServedMethod, Standing
 from .limits import WINDOW_AHEAD_NS, WINDOW_BACK_NS, AxonLimits, KnockLimiter
 from .policy import Policy
@@ -34,7 +36,8 @@ from .registrations import Registration, ServedTable
 from .status import Status
 
 MAX_KNOWN: Final = 8192
-"""Callers remembered as served, for the time when the chain state is too old to ask (R23)."""
+"""Callers remembered as served, for the time when the chain state is too old to ask (R23). In memory only: a peer that
+starts far behind serves nobody until it has caught up."""
 
 _DEFAULT_POLICY: Final = Policy()
 
@@ -55,6 +58,12 @@ class ServerContext:
     known: OrderedDict[tuple[int, AccountId], None] = field(default_factory=OrderedDict)
     open_streams: dict[AccountId, int] = field(default_factory=dict)
     """Streams of messages per caller."""
+    requests: RequestBudget = field(init=False)
+    replies: ReplyBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.requests = RequestBudget(self.limits.held_requests)
+        self.replies = ReplyBudget(self.limits.held_replies)
 
     def was_served(self, netuid: int, caller: AccountId) -> None:
         """Remember a caller that reached a handler."""
@@ -101,6 +110,8 @@ class CheckedCall:
 def check_call(context: ServerContext, data: bytes, certified: Mapping[AccountId, int]) -> CheckedCall:
     """Judge one envelope as it arrives. Raises CallRefused.
 
+    A call that passes has room for the first part of its body (`ServerContext.requests`); `ServerCall` gives it back.
+
     certified: hotkeys that have certified this stream's peer, with the certificate's expiry in ns.
     """
     envelope = _parse(context, data)
@@ -139,6 +150,14 @@ def check_call(context: ServerContext, data: bytes, certified: Mapping[AccountId
     if wait:
         raise CallRefused(
             Status.RATE_LIMITED, "over the caller's quota for this method", wait, envelope=envelope, signer=registration
+        )
+    if not context.requests.take(caller, min(envelope.body_length, FIRST_PART)):
+        raise CallRefused(
+            Status.BUSY,
+            "no room for bodies",
+            round(context.limits.room_seconds * 1000),
+            envelope=envelope,
+            signer=registration,
         )
     left = min((envelope.deadline - now) / 1e9, context.limits.max_deadline)
     return CheckedCall(envelope, request, registration, table, method, standing, trio.current_time() + left)

@@ -19,6 +19,7 @@ from ..transport import DialFailed, StreamRefused
 from .client_call import OutgoingCall, exchange
 from .client_stream import ClientStream, open_call_stream
 from .envelope import Flag, check_method
+from .fan_out import Gate, Turn
 from .frames import Part
 from .interfaces import CallResult, CallTransport, Directory, Endpoint, Latency, StreamAborted
 from .limits import AxonLimits
@@ -103,8 +104,9 @@ class AxonClient:
 
         Streams are opened first, then all requests are signed and sent together: the spread of `sent_at` is the skew.
         A target whose dial takes longer than a quarter of the timeout is sent to when it is ready. At most `limit`
-        calls are open at once; targets beyond it start as others end.
+        calls are open at once; targets beyond it start as others end. Raises ValueError as `call` does.
         """
+        check_method(method, version, netuid)
         deadline = trio.current_time() + timeout
         bodies: Iterator[tuple[AccountId, Part, bytes]]
         if isinstance(targets, Mapping):
@@ -112,13 +114,13 @@ class AxonClient:
         else:
             shared = sha256(body).digest()
             bodies = ((hotkey, body, shared) for hotkey in targets)
-        gate = _Gate(min(limit, len(targets)), trio.current_time() + timeout * GATHER_SHARE)
+        gate = Gate(min(limit, len(targets)), trio.current_time() + timeout * GATHER_SHARE)
         results: list[CallResult | None] = [None] * len(targets)
         slots = trio.Semaphore(limit)
 
-        async def one(position: int, outgoing: OutgoingCall, gate: _Gate | None) -> None:
+        async def one(position: int, outgoing: OutgoingCall, turn: Turn | None) -> None:
             try:
-                results[position] = await self._call(outgoing, idempotent, gate)
+                results[position] = await self._call(outgoing, idempotent, turn)
             finally:
                 slots.release()
 
@@ -128,7 +130,7 @@ class AxonClient:
                 outgoing = self._outgoing(key, netuid, hotkey, method, own, body_hash, version, deadline)
                 if channel:
                     outgoing = _in_channel(outgoing)
-                nursery.start_soon(one, position, outgoing, gate if position < limit else None)
+                nursery.start_soon(one, position, outgoing, Turn(gate) if position < limit else None)
         return [result for result in results if result is not None]
 
     @asynccontextmanager
@@ -209,15 +211,15 @@ class AxonClient:
     def _open_timeout(self, deadline: float) -> float:
         return max(0.0, min(OPEN_TIMEOUT, deadline - trio.current_time()))
 
-    async def _call(self, call: OutgoingCall, idempotent: bool, gate: _Gate | None) -> CallResult:
+    async def _call(self, call: OutgoingCall, idempotent: bool, turn: Turn | None) -> CallResult:
         began = trio.current_time()
         sent: list[CallResult] = []
         try:
             with trio.CancelScope(deadline=call.deadline) as scope:
-                await self._try_endpoints(call, idempotent, gate, sent)
+                await self._try_endpoints(call, idempotent, turn, sent)
         finally:
-            if gate is not None:
-                gate.leave()
+            if turn is not None:
+                turn.leave()
         total = trio.current_time() - began
         if scope.cancelled_caught:
             return CallResult(
@@ -233,12 +235,12 @@ class AxonClient:
         return sent[-1]
 
     async def _try_endpoints(
-        self, call: OutgoingCall, idempotent: bool, gate: _Gate | None, results: list[CallResult]
+        self, call: OutgoingCall, idempotent: bool, turn: Turn | None, results: list[CallResult]
     ) -> None:
         """Append a result per endpoint, until one says that the call must not be sent again."""
         endpoints = self._endpoints(call)
         for endpoint in (*endpoints, *endpoints[:1]):  # after the last one, once more the best
-            result = await self._attempt(call, endpoint, gate)
+            result = await self._attempt(call, endpoint, turn)
             results.append(result)
             lost = result.status is Status.DISCONNECTED_AFTER_SEND
             if not (lost and idempotent) and not result.status.resendable:
@@ -246,7 +248,7 @@ class AxonClient:
             if result.status.resendable and len(results) >= len(endpoints):
                 return
 
-    async def _attempt(self, call: OutgoingCall, endpoint: Endpoint, gate: _Gate | None) -> CallResult:
+    async def _attempt(self, call: OutgoingCall, endpoint: Endpoint, turn: Turn | None) -> CallResult:
         while True:
             began = trio.current_time()
             try:
@@ -261,8 +263,8 @@ class AxonClient:
             was_fresh = lane.is_fresh
             try:
                 dial = trio.current_time() - began
-                if gate is not None:
-                    await gate.arrive()
+                if turn is not None:
+                    await turn.arrive()
                 result, reusable = await exchange(
                     call,
                     lane,
@@ -282,25 +284,3 @@ class AxonClient:
 
 def _in_channel(call: OutgoingCall) -> OutgoingCall:
     return replace(call, flags=call.flags | Flag.CHANNEL)
-
-
-class _Gate:
-    """Lets the calls of one fan-out go together: when all are ready, or when it has waited long enough."""
-
-    def __init__(self, expected: int, opens_at: float) -> None:
-        self._expected = expected
-        self._opens_at = opens_at
-        self._arrived = 0
-        self._open = trio.Event()
-
-    async def arrive(self) -> None:
-        """Ready to send: wait for the others."""
-        self.leave()
-        with trio.move_on_at(self._opens_at):
-            await self._open.wait()
-
-    def leave(self) -> None:
-        """Do not wait for this one any more."""
-        self._arrived += 1
-        if self._arrived >= self._expected:
-            self._open.set()

@@ -5,7 +5,7 @@ Nothing here raises for what the other side does: every end has a status of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, NoReturn
 
@@ -96,19 +96,26 @@ class Head:
     """The server read no further: the stream carries no other call."""
 
 
+def for_lane(call: OutgoingCall, lane: Lane) -> OutgoingCall:
+    """The call as it may travel on this stream: through a relay no handshake proves anybody, so it is signed."""
+    return replace(call, flags=call.flags & ~Flag.CHANNEL) if lane.is_relayed and call.is_channel else call
+
+
 async def exchange(
     call: OutgoingCall, lane: Lane, limits: AxonLimits, *, request_id: bytes, now_ns: int, dial: float
 ) -> tuple[CallResult, bool]:
     """Send the call on `lane` and read its answer; whether the stream may carry another call.
 
-    dial: seconds it took to get the stream.
+    dial: seconds it took to get the stream. May be cancelled at any point, also in the middle of a write to a server
+    that does not read: drop the lane then.
     """
+    call = for_lane(call, lane)
     sent_at = trio.current_time()
     envelope, request = call.sign(request_id, now_ns, call.deadline - sent_at)
     head = call.certificate_for(lane, now_ns) + frame(Kind.CALL, envelope)
     try:
         try:
-            await lane.stream.write_all(with_body(head, call.body))
+            await lane.stream.write(with_body(head, call.body))
         except StreamClosed as error:
             raise AttemptFailed(Status.DISCONNECTED_BEFORE_SEND, str(error)) from None
         answer = await _answer(call, lane, request, request_id, now_ns)
@@ -176,30 +183,11 @@ async def next_frame(lane: Lane) -> tuple[Kind, bytes]:
 
 
 async def upload_rest(lane: Lane, body: Part) -> None:
-    """Send what the server has asked for. Raises AttemptFailed: without its whole body a call reaches no handler.
-
-    Writes cannot be cancelled; a second task resets the stream when we are, which ends the write.
-    """
-    finished = False
-    failure = ""
-
-    async def reset_when_cancelled() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            if not finished:
-                await lane.stream.reset()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(reset_when_cancelled)
-        try:
-            await write_rest(lane.stream, body)
-        except StreamClosed as error:
-            failure = str(error)
-        finished = True
-        nursery.cancel_scope.cancel()
-    if failure:
-        raise AttemptFailed(Status.DISCONNECTED_BEFORE_SEND, failure)
+    """Send what the server has asked for. Raises AttemptFailed: without its whole body a call reaches no handler."""
+    try:
+        await write_rest(lane.stream.write, body)
+    except StreamClosed as error:
+        raise AttemptFailed(Status.DISCONNECTED_BEFORE_SEND, str(error)) from None
 
 
 def note_certificate(call: OutgoingCall, lane: Lane, payload: bytes, now_ns: int) -> None:

@@ -13,6 +13,7 @@ from .client_call import (
     AttemptFailed,
     OutgoingCall,
     check_head,
+    for_lane,
     next_frame,
     note_certificate,
     read_body,
@@ -218,7 +219,7 @@ async def open_call_stream(
     call: OutgoingCall, lane: Lane, limits: AxonLimits, *, request_id: bytes, now_ns: int, dial: float = 0.0
 ) -> AsyncIterator[ClientStream]:
     """Open the call on `lane`, whose stream the caller drops afterwards. Raises StreamAborted."""
-    stream = ClientStream(call, lane, limits, request_id, now_ns, dial)
+    stream = ClientStream(for_lane(call, lane), lane, limits, request_id, now_ns, dial)
     await stream.open()
 
     async def read_until_deadline() -> None:

@@ -185,12 +185,13 @@ def envelope_network(data: bytes) -> bytes:
     return data[1:5]
 
 
-def envelope_outline(data: bytes) -> tuple[bytes, int] | None:
-    """Request id and body length that an envelope claims, for calls that are refused unread; None when too short."""
+def envelope_outline(data: bytes) -> tuple[bytes, int, int] | None:
+    """Request id, body length and flags that an envelope claims, for calls that are refused unread; None when too
+    short."""
     if len(data) < _ENVELOPE.size:
         return None
     fields = _ENVELOPE.unpack_from(data)
-    return fields[7], fields[10]
+    return fields[7], fields[10], fields[4]
 
 
 @dataclass(frozen=True, slots=True)

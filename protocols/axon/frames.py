@@ -7,7 +7,7 @@ one per field; the payload of a large body is handed on in pieces as they arrive
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Final
 
@@ -96,17 +96,19 @@ def with_body(head: bytes, body: Part) -> bytes:
     return b"".join((head, HEADER.pack(len(first), Kind.DATA), first))
 
 
-async def write_rest(stream: Stream, body: Part, before_last: Callable[[], None] | None = None) -> None:
+async def write_rest(
+    write: Callable[[bytes], Awaitable[None]], body: Part, before_last: Callable[[], None] | None = None
+) -> None:
     """Everything of a body after its first part, in DATA frames; `before_last` is called before the last one.
 
-    Raises StreamClosed.
+    `write` is one of the stream's. Raises StreamClosed.
     """
     view = memoryview(body)
     for at in range(FIRST_PART, len(view), SENT_PART):
         part = view[at : at + SENT_PART]
         if before_last is not None and at + SENT_PART >= len(view):
             before_last()
-        await stream.write_all(HEADER.pack(len(part), Kind.DATA) + part)
+        await write(HEADER.pack(len(part), Kind.DATA) + part)
 
 
 class FrameReader:

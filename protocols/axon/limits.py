@@ -32,6 +32,16 @@ class AxonLimits:
     """Longest stream, if the caller's deadline is not sooner."""
     stream_idle: float = 30.0
     """Seconds without a message, or without credit, after which a stream is aborted."""
+    upload_seconds: float = 10.0
+    """Seconds that a body has, and one more for each `upload_rate` bytes: it has a slot of its method meanwhile."""
+    upload_rate: int = 64 << 10
+    """Bytes a second: half of a link of 1 Mbit/s."""
+    held_requests: int = 256 << 20
+    """Bytes of request bodies that are held or asked for, of all callers; one caller has half of it at most."""
+    held_replies: int = 256 << 20
+    """Bytes of replies that wait for their callers to take them."""
+    room_seconds: float = 1.0
+    """Seconds that a call waits for room for its body before it is BUSY."""
     streams_per_caller: int = 16
     """Open streams of messages of one hotkey."""
     idle_connection: float = 600.0
@@ -110,9 +120,9 @@ class KnockLimiter:
         bucket.take(count, now)
         return bucket.wait(0, now)
 
-    def is_muted(self, peer: str, now: float) -> bool:
-        """Whether the peer itself is muted, not only its network."""
-        return self._muted.get(peer, 0.0) > now
+    def is_muted(self, name: str, now: float) -> bool:
+        """Whether a peer itself, or a network, is muted."""
+        return self._muted.get(name, 0.0) > now
 
     def bad_input(self, peer: str, network: str, now: float) -> bool:
         """Count one bad signature or malformed frame; True when the peer or its network is muted by it."""

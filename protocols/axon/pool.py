@@ -35,11 +35,13 @@ IDLE_SECONDS: Final = 240.0
 class Lane:
     """One stream to a server."""
 
-    __slots__ = ("certified", "idle_since", "is_fresh", "is_relayed", "peer", "reader", "stream", "vouched")
+    __slots__ = ("certified", "idle_since", "is_fresh", "is_relayed", "lanes", "peer", "reader", "stream", "vouched")
 
-    def __init__(self, stream: Stream, peer: PeerId) -> None:
+    def __init__(self, stream: Stream, peer: PeerId, lanes: PeerLanes) -> None:
         self.stream = stream
         self.peer = peer
+        self.lanes = lanes
+        """Where it is counted."""
         self.reader = FrameReader(stream)
         self.is_relayed = isinstance(stream, RelayedStream)
         """No handshake proved the peer: no certificate of it counts, and unsigned replies prove nothing."""
@@ -52,8 +54,10 @@ class Lane:
         """Hotkeys that have certified the server's peer, with the expiry in ns."""
 
 
-@dataclass(slots=True)
-class _PeerLanes:
+@dataclass(eq=False, slots=True)
+class PeerLanes:
+    """The streams to one peer."""
+
     idle: list[Lane] = field(default_factory=list)
     open: int = 0
     """Lanes that exist or are being opened."""
@@ -70,12 +74,17 @@ class StreamPool:
         self._transport = transport
         self._protocol_id = protocol_id
         self._relay_protocol_id = relay_protocol_id
-        self._peers: dict[PeerId, _PeerLanes] = {}
+        self._peers: dict[PeerId, PeerLanes] = {}
 
     def idle(self, peer: PeerId) -> int:
         """Unused streams kept to a peer."""
         lanes = self._peers.get(peer)
         return 0 if lanes is None else len(lanes.idle)
+
+    def open(self, peer: PeerId) -> int:
+        """Streams to a peer, used or not, and those being opened."""
+        lanes = self._peers.get(peer)
+        return 0 if lanes is None else lanes.open
 
     def uses(self, peer: PeerId) -> bool:
         """Whether streams to a peer are open or being opened: its connection is needed."""
@@ -83,41 +92,45 @@ class StreamPool:
 
     async def take(self, endpoint: Endpoint, *, timeout: float) -> Lane:
         """A kept stream or a new one, dialing if need be. Raises DialFailed or StreamRefused."""
-        peer = endpoint.peer
-        lanes = self._peers.get(peer)
-        if lanes is None:
-            lanes = self._peers[peer] = _PeerLanes()
-        while not lanes.idle and lanes.open >= MAX_STREAMS:
+        while True:
+            lanes = self._lanes_of(endpoint.peer)
+            if lanes.idle:
+                return lanes.idle.pop()
+            if lanes.open < MAX_STREAMS:
+                return await self._new(lanes, endpoint, timeout)
             await lanes.waiting.park()
-        if lanes.idle:
-            return lanes.idle.pop()
-        return await self._new(lanes, endpoint, timeout)
 
     async def take_new(self, endpoint: Endpoint, *, timeout: float) -> Lane:
         """A new stream, for calls that cannot be sent again. Raises DialFailed or StreamRefused."""
-        lanes = self._peers.get(endpoint.peer)
-        if lanes is None:
-            lanes = self._peers[endpoint.peer] = _PeerLanes()
-        while lanes.open >= MAX_STREAMS:
+        while True:
+            lanes = self._lanes_of(endpoint.peer)
+            if lanes.open < MAX_STREAMS:
+                return await self._new(lanes, endpoint, timeout)
             if lanes.idle:
                 await self.drop(lanes.idle.pop(0))
             else:
                 await lanes.waiting.park()
-        return await self._new(lanes, endpoint, timeout)
 
-    async def _new(self, lanes: _PeerLanes, endpoint: Endpoint, timeout: float) -> Lane:
+    def _lanes_of(self, peer: PeerId) -> PeerLanes:
+        """Asked for anew after every wait: the last stream may have gone meanwhile, and its `PeerLanes` with it."""
+        lanes = self._peers.get(peer)
+        if lanes is None:
+            lanes = self._peers[peer] = PeerLanes()
+        return lanes
+
+    async def _new(self, lanes: PeerLanes, endpoint: Endpoint, timeout: float) -> Lane:
         peer = endpoint.peer
         lanes.open += 1
         opened = False
         try:
-            lane = Lane(await self._open(lanes, peer, endpoint.addresses, timeout), peer)
+            lane = Lane(await self._open(lanes, peer, endpoint.addresses, timeout), peer, lanes)
             opened = True
             return lane
         finally:
             if not opened:
                 self._lost(peer, lanes)
 
-    async def _open(self, lanes: _PeerLanes, peer: PeerId, addresses: Sequence[str], timeout: float) -> Stream:
+    async def _open(self, lanes: PeerLanes, peer: PeerId, addresses: Sequence[str], timeout: float) -> Stream:
         async with lanes.opening:
             try:
                 return await self._transport.open_stream(peer, self._protocol_id, timeout=timeout)
@@ -144,7 +157,7 @@ class StreamPool:
                 last = error
         raise last
 
-    async def _connect(self, lanes: _PeerLanes, peer: PeerId, addresses: Sequence[str]) -> None:
+    async def _connect(self, lanes: PeerLanes, peer: PeerId, addresses: Sequence[str]) -> None:
         """Try the addresses in turn, once for all that wait for this peer. Raises DialFailed."""
         async with lanes.dialing:
             if self._transport.remote_address(peer) is not None:
@@ -165,11 +178,11 @@ class StreamPool:
 
     async def give_back(self, lane: Lane) -> None:
         """The call is over and its last frame was read."""
-        lanes = self._peers.get(lane.peer)
+        lanes = lane.lanes
         now = trio.current_time()
         lane.is_fresh = False
         lane.idle_since = now
-        if lanes is None or len(lanes.idle) >= MAX_IDLE:
+        if len(lanes.idle) >= MAX_IDLE:
             await self.drop(lane)
             return
         lanes.idle.append(lane)
@@ -180,12 +193,10 @@ class StreamPool:
 
     async def drop(self, lane: Lane) -> None:
         """The stream is broken, or carries something that nobody waits for any more."""
-        lanes = self._peers.get(lane.peer)
-        if lanes is not None:
-            self._lost(lane.peer, lanes)
+        self._lost(lane.peer, lane.lanes)
         await lane.stream.reset()
 
-    def _lost(self, peer: PeerId, lanes: _PeerLanes) -> None:
+    def _lost(self, peer: PeerId, lanes: PeerLanes) -> None:
         lanes.open -= 1
         lanes.waiting.unpark()
         if lanes.open <= 0 and not lanes.waiting and self._peers.get(peer) is lanes:

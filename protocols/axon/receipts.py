@@ -16,6 +16,7 @@ from ...consensus.types import Hash32, MalformedError
 from .envelope import (
     MAX_ENVELOPE,
     Envelope,
+    Flag,
     Reply,
     Trailer,
     decode_envelope,
@@ -83,6 +84,8 @@ def verify_receipt(data: bytes, *, request_body: bytes | None = None, reply_body
         reply, receipt.genesis_hash, request, envelope.receiver
     ):
         problems.append("the receiver did not sign this reply to this request")
+    if bool(reply.flags & Flag.STREAM_OUT) is not (trailer is not None):
+        problems.append("a stream's reply without its signed end, or an end without a stream")
     if trailer is not None and (
         trailer.request_id != envelope.request_id
         or not verify_trailer(trailer, receipt.genesis_hash, request, False, envelope.receiver)

@@ -2,10 +2,15 @@
 
 What a stranger can make this book hold is bounded by what costs money on chain: only hotkeys registered in the subnet
 get in, each with a few peers and a few records a minute. All checks but the last are lookups; the signature comes last.
+
+A subnet's owner sets what a registration costs, and 140 hotkeys with sealed records of eight peers each would fill the
+book. So in a full book a record takes the place of one of the subnet that has most, and there of the hotkey that has
+most: who fills the book pays, and never the subnets beside it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -57,6 +62,10 @@ class _Service:
     peers: dict[PeerId, HeldRecord] = field(default_factory=dict)
 
 
+def _weight(held: HeldRecord, counts_records: bool) -> int:
+    return 1 if counts_records else held.size
+
+
 class RecordBook:
     """See the module text. Times are Unix microseconds."""
 
@@ -70,6 +79,9 @@ class RecordBook:
         self._subnets: dict[int, dict[AccountId, _Service]] = {}
         self._count = 0
         self._bytes = 0
+        self._records_held: Counter[int] = Counter()
+        self._bytes_held: Counter[int] = Counter()
+        """Both by subnet."""
 
     def __len__(self) -> int:
         return self._count
@@ -107,18 +119,21 @@ class RecordBook:
             return "too_often"
         held = HeldRecord(record, encode_record(record), boxes)
         replaced = known or pushed_out
-        if not self._has_room(held, replaced):
+        if self._has_no_room(held, replaced) and self._most_held(held, replaced) is None:
             return "full"
         self._check_boxes(record, boxes)
         verify_record(self._genesis_hash, record, now)
+        while self._has_no_room(held, replaced):  # after the signature: a forger must not push anybody out
+            victim = self._most_held(held, replaced)
+            if victim is None:
+                return "full"
+            self._drop(self._subnets[victim.record.netuid][victim.record.hotkey], victim)
         bucket.take(1, now / 1e6)  # after the signature: a forger must not use up what the hotkey may say
         if service is None:
             service = self._subnets.setdefault(record.netuid, {})[record.hotkey] = _Service(bucket)
         if replaced is not None:
             self._drop(service, replaced)
-        service.peers[record.peer] = held
-        self._count += 1
-        self._bytes += held.size
+        self._keep(service, held)
         return "accept"
 
     @staticmethod
@@ -137,15 +152,52 @@ class RecordBook:
             return None
         return min(service.peers.values(), key=lambda held: (held.record.sequence, held.record.peer))
 
-    def _has_room(self, held: HeldRecord, replaced: HeldRecord | None) -> bool:
+    def _has_no_room(self, held: HeldRecord, replaced: HeldRecord | None) -> bool:
         count = self._count + (replaced is None)
         size = self._bytes + held.size - (0 if replaced is None else replaced.size)
-        return count <= self._most and size <= self._most_bytes
+        return count > self._most or size > self._most_bytes
+
+    def _most_held(self, held: HeldRecord, replaced: HeldRecord | None) -> HeldRecord | None:
+        """Which record makes way: the oldest of the hotkey that has most in the subnet that has most.
+
+        None when the newcomer's own subnet and hotkey would have most. What is counted is what is short.
+        """
+        counts_records = self._count + (replaced is None) > self._most
+        more = _weight(held, counts_records) - (0 if replaced is None else _weight(replaced, counts_records))
+        own = held.record
+        subnets = self._records_held if counts_records else self._bytes_held
+        largest = max(subnets, key=lambda netuid: (subnets[netuid], -netuid), default=own.netuid)
+        if subnets.get(largest, 0) <= subnets.get(own.netuid, 0) + more:
+            largest = own.netuid
+        services = self._subnets.get(largest, {})
+        held_by = {
+            hotkey: sum(_weight(one, counts_records) for one in service.peers.values())
+            for hotkey, service in services.items()
+            if service.peers and not (largest == own.netuid and hotkey == own.hotkey)
+        }
+        if not held_by:
+            return None
+        most = max(held_by, key=lambda hotkey: (held_by[hotkey], hotkey))
+        if largest == own.netuid:
+            service = services.get(own.hotkey)
+            mine = 0 if service is None else sum(_weight(one, counts_records) for one in service.peers.values())
+            if held_by[most] <= mine + more:
+                return None
+        return min(services[most].peers.values(), key=lambda one: (one.record.sequence, one.record.peer))
+
+    def _keep(self, service: _Service, held: HeldRecord) -> None:
+        service.peers[held.record.peer] = held
+        self._count += 1
+        self._bytes += held.size
+        self._records_held[held.record.netuid] += 1
+        self._bytes_held[held.record.netuid] += held.size
 
     def _drop(self, service: _Service, held: HeldRecord) -> None:
         del service.peers[held.record.peer]
         self._count -= 1
         self._bytes -= held.size
+        self._records_held[held.record.netuid] -= 1
+        self._bytes_held[held.record.netuid] -= held.size
 
     def prune(self, now: Micros) -> int:
         """Forget what expired and who is not registered any more; gives how many records went."""
@@ -160,6 +212,7 @@ class RecordBook:
                     del services[hotkey]
             if not services:
                 del self._subnets[netuid]
+                del self._records_held[netuid], self._bytes_held[netuid]
         return before - self._count
 
     # --- reading ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from .certificate import RENEW_NS, decode_certificate
 from .checks import CallRefused, check_call
 from .envelope import SIGNATURE_BYTES, Flag, Reply, decode_trailer, envelope_digest, envelope_outline, sign_reply
 from .frames import FIRST_PART, FRAMES_IN_A_ROW, FrameReader, Kind, decode_credit, frame
+from .limits import LONGEST_PACE
 from .registrations import Registration, ServedTable
 from .server_call import CallRecord, ServerCall
 from .status import Status
@@ -44,6 +45,8 @@ class ServedStream:
         self._network = server.network_of(stream.peer)
         self._reader = FrameReader(stream)
         self._call: ServerCall | None = None
+        self._answering: trio.Event | None = None
+        """Set once the last frame of the last call was taken by the network."""
         self._skip = 0
         """Bytes of DATA still to come that belong to a call that is over."""
         self._certified: dict[AccountId, int] = {}
@@ -85,11 +88,11 @@ class ServedStream:
 
     async def _read_frames(self) -> bool:
         """Until the stream is over; True when it ended as it should. Raises StreamClosed and MalformedError."""
-        frames = 0
+        frames, knocks = 0, self._context.knocks
         while (header := await self._reader.header()) is not None:
             frames += 1
             if frames % FRAMES_IN_A_ROW == 0:
-                await trio.lowlevel.checkpoint()
+                await trio.sleep(knocks.pace_frames(self._peer, FRAMES_IN_A_ROW, trio.current_time()))
             kind, size = header
             if kind is Kind.DATA:
                 await self._take_data(size)
@@ -99,7 +102,7 @@ class ServedStream:
                 if not await self._take_call(payload):
                     return True
             elif kind is Kind.CERTIFICATE:
-                self._take_certificate(payload)
+                await self._take_certificate(payload)
             else:
                 self._take_stream_frame(kind, payload)
         return True
@@ -111,13 +114,17 @@ class ServedStream:
         if self._call is not None or self._skip:
             raise MalformedError("a call before the last one was over")
         now = trio.current_time()
-        wait = self._context.knocks.wait(self._peer, self._network, now)
+        wait = await self._pace(now)
         if wait > 0:
-            return await self._put_off(data, wait, now)
+            return await self._put_off(data, wait)
+        if self._answering is not None:
+            # Its caller has not taken the last reply yet: calls must not pile up behind it.
+            await self._answering.wait()
         try:
             checked = check_call(self._context, data, self._certified)
         except CallRefused as refusal:
-            if refusal.status in (Status.BAD_SIGNATURE, Status.MALFORMED):
+            is_bad = refusal.status in (Status.BAD_SIGNATURE, Status.MALFORMED)
+            if is_bad:
                 self._server.note_bad_input(self._peer, self._network)
             envelope = refusal.envelope
             if envelope is None:
@@ -126,6 +133,8 @@ class ServedStream:
             request = envelope_digest(self._context.genesis_hash, data[:-SIGNATURE_BYTES])
             self._skip = min(envelope.body_length, FIRST_PART)
             await self._refuse(envelope.request_id, refusal, request)
+            if is_bad and self._server.is_relay(self._peer):
+                return False  # not charged to the relay: whoever it carries must open another stream
             # Messages of a stream may be on their way already.
             return not envelope.flags & (Flag.STREAM_IN | Flag.STREAM_OUT)
         call = ServerCall(self._context, self._stream, checked, now)
@@ -137,10 +146,24 @@ class ServedStream:
             streams = self._context.open_streams
             streams[call.caller] = streams.get(call.caller, 0) + 1
         self._call = call
+        self._answering = trio.Event()
         self._idle.deadline = float("inf")
         checked.table.scopes.add(call.scope)
-        self._nursery.start_soon(self._run_call, call, checked.table)
+        self._nursery.start_soon(self._run_call, call, checked.table, self._answering)
         return True
+
+    async def _pace(self, now: float) -> float:
+        """Wait for this peer's turn, if that is soon; else how many seconds off it is. Muted peers have none."""
+        knocks = self._context.knocks
+        muted = knocks.muted_for(self._peer, self._network, now)
+        if muted > 0:
+            return muted
+        wait = knocks.pace_call(self._peer, now)
+        if wait > LONGEST_PACE:
+            return wait
+        if wait > 0:
+            await trio.sleep(wait)
+        return 0.0
 
     def _introduction(self, registration: Registration) -> bytes:
         """A CERTIFICATE frame when the caller has none of ours that is still good, else nothing."""
@@ -150,7 +173,7 @@ class ServedStream:
         self._introduced[registration.hotkey] = certificate.expires
         return frame(Kind.CERTIFICATE, certificate.encode())
 
-    async def _run_call(self, call: ServerCall, table: ServedTable) -> None:
+    async def _run_call(self, call: ServerCall, table: ServedTable, answered: trio.Event) -> None:
         streams = call.inbox is not None or call.outbox is not None
         record = CallRecord(call.method.name, call.netuid, Status.CANCELLED)
         try:
@@ -158,6 +181,7 @@ class ServedStream:
         except StreamClosed:
             pass
         finally:
+            answered.set()
             if self._call is call:
                 self._call_done()
             table.leave(call.scope)
@@ -182,18 +206,16 @@ class ServedStream:
         if not streams[caller]:
             del streams[caller]
 
-    async def _put_off(self, data: bytes, wait: float, now: float) -> bool:
+    async def _put_off(self, data: bytes, wait: float) -> bool:
         """Refuse a call unread, and read this stream no faster than once a second."""
-        knocks = self._context.knocks
-        if knocks.is_muted(self._peer, now) or not knocks.is_muted(self._network, now):
-            self._server.note_flood(self._peer)  # what others of its network did costs it no score
+        self._server.note_flood(self._peer, self._network)
         outline = envelope_outline(data)
-        request_id, length = outline or (NO_REQUEST, 0)
+        request_id, length, flags = outline or (NO_REQUEST, 0, 0)
         self._skip = min(length, FIRST_PART)
         refusal = CallRefused(Status.RATE_LIMITED, "too many calls, or bad ones, from this peer", round(wait * 1000))
         await self._refuse(request_id, refusal)
         await trio.sleep(min(wait, PAUSE))
-        return outline is not None
+        return outline is not None and not flags & (Flag.STREAM_IN | Flag.STREAM_OUT)
 
     async def _refuse(self, request_id: bytes, refusal: CallRefused, request: Hash32 | None = None) -> bool:
         """Send a refusal; False when the caller has gone."""
@@ -229,7 +251,9 @@ class ServedStream:
             else:
                 self._call.take_body(piece)
 
-    def _take_certificate(self, payload: bytes) -> None:
+    async def _take_certificate(self, payload: bytes) -> None:
+        # It costs a signature check, as a call does, and counts as one.
+        await trio.sleep(self._context.knocks.pace_call(self._peer, trio.current_time()))
         certificate = decode_certificate(payload)
         now = self._context.now_ns()
         if self._context.limits.allow_channel:

@@ -43,11 +43,14 @@ class AxonServer:
         limits: AxonLimits | None = None,
         not_before_ns: int = 0,
         observe: Callable[[CallRecord], None] | None = None,
+        is_relay: Callable[[PeerId], bool] = lambda peer: False,
     ) -> None:
         """not_before_ns: calls created earlier are refused; of a MemoryReplayStore its `not_before`, since it cannot
         know what was served before a restart; 0 when the store survives one.
         observe: told how each call ended; must not raise.
+        is_relay: whether a peer relays calls to this one: their bad input is not its own.
         """
+        self.is_relay = is_relay
         self._transport = transport
         self._penalties = penalties
         self._observe = observe
@@ -99,13 +102,19 @@ class AxonServer:
             self._observe(record)
 
     def note_bad_input(self, peer: PeerId, network: str) -> None:
-        """A bad signature or malformed frame: past a few the peer is muted, and its score falls."""
-        if self.context.knocks.bad_input(peer, network, trio.current_time()):
+        """A bad signature or malformed frame: past a few the peer is muted, and its score falls.
+
+        A relay is not: it copies what it cannot read, and a stranger's bytes must not cost this peer its relay.
+        """
+        if not self.is_relay(peer) and self.context.knocks.bad_input(peer, network, trio.current_time()):
             self._penalties.offend(peer, Offence.MALFORMED)
 
-    def note_flood(self, peer: PeerId) -> None:
-        """A call of a peer that is muted or over its quota: many of them disconnect it."""
-        self._penalties.offend(peer, Offence.FLOOD)
+    def note_flood(self, peer: PeerId, network: str) -> None:
+        """A call of a peer that is muted or far over its quota: many of them disconnect it."""
+        knocks, now = self.context.knocks, trio.current_time()
+        # What others of its network, or those it carries, did costs it no score.
+        if not self.is_relay(peer) and (knocks.is_muted(peer, now) or not knocks.is_muted(network, now)):
+            self._penalties.offend(peer, Offence.FLOOD)
 
 
 if TYPE_CHECKING:

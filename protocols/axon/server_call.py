@@ -63,6 +63,9 @@ class ServerCall:
         self._body: bytes | bytearray = b""
         self._hash = sha256() if self._length > FIRST_PART else None
         self._body_waits: trio.Event | None = None
+        self._held = self.allowed
+        """Bytes counted in the budget of requests."""
+        self._is_body_over = False
         self.inbox: MessageReceiver | None = None
         self.outbox: MessageSender | None = None
         self.certificate: bytes = b""
@@ -139,7 +142,9 @@ class ServerCall:
     def take_body(self, data: bytes) -> None:
         """Bytes of the body, in order, never more than `allowed`."""
         size = len(data)
-        if size == self._length:
+        if self._is_body_over:
+            pass
+        elif size == self._length:
             self._body = data
         else:
             if not self.received:
@@ -159,6 +164,13 @@ class ServerCall:
         """Serve the call and answer it. `done` is called just before the last frame is written: after that the caller
         may send its next call. Raises StreamClosed when the caller has gone, and whatever cancels it.
         """
+        try:
+            return await self._run(done)
+        finally:
+            self._forget_body()
+            self._context.replies.release(self._stream)
+
+    async def _run(self, done: Callable[[], None]) -> CallRecord:
         checked = self._checked
         answer = CallReply(Status.BUSY, text="the deadline passed before the handler could begin")
         started = finished = 0.0
@@ -175,20 +187,25 @@ class ServerCall:
                 answer = CallReply(refusal.status, text=refusal.text, retry_after_ms=refusal.retry_after_ms)
             else:
                 try:
-                    if await self._whole_body():
+                    refusal_of_body = await self._whole_body()
+                    if refusal_of_body is None:
                         started = trio.current_time()
                         self._context.was_served(self.netuid, self.caller)
                         answer = await self._handle(started)
+                        finished = trio.current_time()
+                        if len(answer.body) > FIRST_PART:
+                            await self._context.replies.hold(self._stream, len(answer.body))
                     else:
-                        answer = CallReply(Status.BAD_SIGNATURE, text="the body does not match its signed hash")
+                        answer = refusal_of_body
                 finally:
-                    finished = trio.current_time()
+                    finished = finished or trio.current_time()
                     ticket.release(finished - started if started else None)
         if self.scope.cancelled_caught:
             if trio.current_time() < self.scope.deadline:
                 answer = CallReply(Status.CANCELLED, text="the server stopped serving this method")
             elif started:
                 answer = CallReply(Status.DEADLINE_EXCEEDED, text="the handler was cancelled at its deadline")
+        self._forget_body()
         queue = (started or trio.current_time()) - self._arrived
         handler = finished - started if started else 0.0
         await self._answer(answer, queue, handler, done)
@@ -196,17 +213,34 @@ class ServerCall:
         sent = len(answer.body) if self.outbox is None else self.outbox.sent_bytes
         return CallRecord(checked.method.name, self.netuid, status, queue, handler, self._length, sent)
 
-    async def _whole_body(self) -> bool:
-        """Ask for the rest of the body and wait for it; False when its hash is another."""
-        if self._length > self.allowed:
-            rest = self._length - self.allowed
+    async def _whole_body(self) -> CallReply | None:
+        """Ask for the rest of the body and wait for it; a refusal when it cannot come, does not, or is another."""
+        limits, rest = self._context.limits, self._length - self.allowed
+        if rest:
+            if not await self._context.requests.take_within(self.caller, rest, limits.room_seconds):
+                return CallReply(
+                    Status.BUSY, text="no room for bodies", retry_after_ms=round(limits.room_seconds * 1000)
+                )
+            self._held += rest
             self.allowed = self._length
             await self._stream.write_all(credit(rest))
         if self.received < self._length:
             self._body_waits = trio.Event()
-            await self._body_waits.wait()
+            with trio.move_on_after(limits.upload_seconds + self._length / limits.upload_rate) as patience:
+                await self._body_waits.wait()
+            if patience.cancelled_caught:
+                return CallReply(Status.BUSY, text="the body came too slowly")
         found = sha256(self._body) if self._hash is None else self._hash
-        return found.digest() == self._checked.envelope.body_hash
+        if found.digest() != self._checked.envelope.body_hash:
+            return CallReply(Status.BAD_SIGNATURE, text="the body does not match its signed hash")
+        return None
+
+    def _forget_body(self) -> None:
+        """What is still to come of it is read past."""
+        self._is_body_over = True
+        self._body = b""
+        held, self._held = self._held, 0
+        self._context.requests.release(self.caller, held)
 
     async def _handle(self, started: float) -> CallReply:
         limits, method = self._context.limits, self._checked.method
@@ -261,7 +295,7 @@ class ServerCall:
             await self._write(data)
         else:
             await self._write(data)
-            await write_rest(self._stream, body, done)
+            await write_rest(self._stream.write_all, body, done)
 
     def _signed(self, reply: Reply) -> bytes:
         if not self._checked.envelope.flags & Flag.CHANNEL:

@@ -1,7 +1,7 @@
 """Streams of messages in a call: credit, bounds, the running hash and the signed end (AXON R9; docs/axon.md "Streams").
 
-One `MessageReceiver` and one `MessageSender` per direction, the same on both sides. Credit counts a frame's header with
-its payload, so that a flood of empty messages costs as much as one of full ones.
+One `MessageReceiver` and one `MessageSender` per direction, the same on both sides. Credit counts what holding a frame
+costs beside its payload, so that a flood of empty messages costs as much as one of full ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import trio
 
 from ...consensus.types import MalformedError
 from .envelope import Trailer
-from .frames import HEADER_BYTES, MAX_PART, Kind, Part, credit, frame
+from .frames import MAX_PART, Kind, Part, credit, frame
 from .interfaces import StreamAborted
 from .limits import AxonLimits
 from .status import Status
@@ -24,6 +24,9 @@ from .status import Status
 INITIAL_CREDIT: Final = 256 * 1024
 """Bytes each side may send before it has seen a CREDIT frame. One window of the transport: a sender within its credit
 never waits for the network's flow control, so no write meets its deadline because an application is slow."""
+
+FRAME_COST: Final = 64
+"""Credit that a frame costs beside its payload: about what a queue pays for holding it."""
 
 _LENGTH: Final = struct.Struct(">I")
 
@@ -63,7 +66,7 @@ class MessageReceiver:
 
     def take(self, payload: bytes, *, last: bool) -> None:
         """A MESSAGE or MESSAGE_PART frame. Raises MalformedError beyond the credit or after the trailer."""
-        self._credit -= len(payload) + HEADER_BYTES
+        self._credit -= len(payload) + FRAME_COST
         if self._credit < 0:
             raise MalformedError("messages beyond the credit")
         if self._trailer is not None:
@@ -110,7 +113,7 @@ class MessageReceiver:
                 self._parts.clear()
                 continue
             parts.append(part)
-            await self._give_credit(len(part) + HEADER_BYTES)
+            await self._give_credit(len(part) + FRAME_COST)
             if last:
                 message = parts[0] if len(parts) == 1 else b"".join(parts)
                 self._messages += 1
@@ -185,7 +188,7 @@ class MessageSender:
         at = 0
         while True:
             part = view[at : at + MAX_PART]
-            await self._reserve(len(part) + HEADER_BYTES)
+            await self._reserve(len(part) + FRAME_COST)
             at += len(part)
             last = at >= size
             await self._write(frame(Kind.MESSAGE if last else Kind.MESSAGE_PART, part))

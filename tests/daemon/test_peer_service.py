@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.types import ZERO_HASH, Era, Hash32, Height, Micros, View
@@ -244,3 +245,35 @@ async def test_configured_address_that_is_our_own_or_nonsense_is_left_out(autoju
             one.service.want(address)
         await trio.sleep(2)
         assert list(one.service.connections()) == [two.id]
+
+
+async def test_r32_peer_without_any_bootstrap_warns_once_an_outage_and_connects_when_one_is_back(
+    autojump_clock: MockClock,
+) -> None:
+    net = network()
+    one, two = host(net, 1), host(net, 2)
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery, running(one):
+            one.service.want(two.address)
+            await trio.sleep(300)
+            (warning,) = [log for log in logs if log["log_level"] == "warning"]
+            assert warning["tried"] == {two.address: "no answer"} and warning["remedy"]
+            await nursery.start(two.transport.run)
+            await trio.sleep(120)
+            assert one.service.connections()
+            assert [log["event"] for log in logs if log["log_level"] == "info"] == ["connected again"]
+            net.partition((one.id,), (two.id,))
+            await trio.sleep(300)
+            assert len([log for log in logs if log["log_level"] == "warning"]) == 2
+            nursery.cancel_scope.cancel()
+
+
+async def test_r32_peer_with_another_connection_does_not_warn_of_its_bootstraps(autojump_clock: MockClock) -> None:
+    net = network()
+    one, gone, other = host(net, 1), host(net, 2), host(net, 3)
+    with capture_logs() as logs:
+        async with running(one, other):
+            one.service.want(gone.address)
+            await other.transport.dial(one.address)
+            await trio.sleep(300)
+    assert not [log for log in logs if log["log_level"] == "warning"]

@@ -14,8 +14,12 @@ from pathlib import Path
 
 import pytest
 from processes import complaint, peer, yumad
+from yumad.consensus.signature import KeyPair
+from yumad.daemon.chain_home import genesis_hash_of_folder
 from yumad.daemon.swarm import Swarm, SwarmPlan, random_salt
 from yumad.daemon.swarm_spec import swarm_spec
+from yumad.protocols.peer_records import peer_id_of
+from yumad.storage.home import ChainFolder
 
 SLOT = 500_000
 """Microseconds."""
@@ -47,6 +51,17 @@ def finalised_of(home: Path) -> int:
     (database,) = home.glob("chain/*/chain.db")
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         return int(connection.execute("SELECT max(height) FROM header").fetchone()[0])
+
+
+def peer_id_of_home(home: Path) -> str:
+    """The peer id under which a home runs."""
+    return peer_id_of(KeyPair(bytes.fromhex((home / "peer_key").read_text().strip())).public_key)
+
+
+def genesis_of(home: Path) -> str:
+    """Hex digits of the hash of its only chain."""
+    (folder,) = (home / "chain").iterdir()
+    return genesis_hash_of_folder(ChainFolder(folder)).hex()
 
 
 def assert_whole(home: Path, at_least: int) -> None:
@@ -83,10 +98,35 @@ def test_run_with_a_bootstrap_address_of_another_chain_names_both_hashes(home: P
     assert "ab" * 32 in text and chain.name in text
 
 
-def test_join_of_a_peer_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_r32_join_of_a_peer_that_is_not_there_says_so_and_joins_when_it_comes_up(home: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"/ip4/127.0.0.1/tcp/{free.getsockname()[1]}"
+    address = f"{listen}/p2p/{peer_id_of_home(home)}#{genesis_of(home)}"
+    with peer(tmp_path / "fresh", "join", address, *ANYWHERE) as joiner:
+        start = time.monotonic()
+        while "yumad: " not in joiner.log.read_text():
+            assert joiner.process.poll() is None and time.monotonic() < start + 15, joiner.log.read_text()
+            time.sleep(0.1)
+        time.sleep(3)  # several tries later it has said nothing more, and has not ended
+        (said,) = [line for line in joiner.log.read_text().splitlines() if line.startswith("yumad: ")]
+        assert listen in said and "refused" in said and "trying again" in said and "Ctrl-C" in said
+        assert joiner.process.poll() is None
+        with peer(home, "run", "--hotkey", "dev:authority/1/hotkey", "--listen", listen):
+            joiner.until(lambda status: status["finalised"] >= 8)
+            assert joiner.terminate() < 5
+
+
+def test_r32_join_that_waits_ends_by_ctrl_c_without_a_traceback_and_leaves_no_chain(tmp_path: Path) -> None:
     address = f"/ip4/127.0.0.1/tcp/9/p2p/{NOBODY}#" + "ab" * 32
-    text, remedy = complaint(yumad("join", address, "--home", str(tmp_path / "fresh"), *ANYWHERE))
-    assert "cannot connect" in text and "address" in remedy
+    with peer(tmp_path / "fresh", "join", address, *ANYWHERE) as joiner:
+        while "trying again" not in joiner.log.read_text():
+            assert joiner.process.poll() is None, joiner.log.read_text()
+            time.sleep(0.1)
+        joiner.process.send_signal(signal.SIGINT)
+        assert joiner.process.wait(10) == 130
+        assert "Traceback" not in joiner.log.read_text()
+    assert not list((tmp_path / "fresh").glob("chain/*/chain.db"))
 
 
 # --- settings, ports, locks -------------------------------------------------------------------------------------------

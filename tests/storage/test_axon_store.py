@@ -112,8 +112,9 @@ def test_r2_ids_expire_from_memory_and_disk(database: Database, clock: FakeTime)
         store.seen(ALICE, request(number), clock.unix)
     store.flush()
     assert len(store) == 2
-    assert not store.seen(ALICE, request(1), NOW)
-    assert database.one("SELECT count(*) FROM replay") == (1,)
+    assert database.one("SELECT count(*) FROM replay") == (2,)
+    assert store.seen(ALICE, request(4), NOW), "whether an id of that time was used is not known any more"
+    assert not store.seen(ALICE, request(1), clock.unix)
 
 
 def test_r2_step_of_the_clock_forgets_nothing(database: Database, clock: FakeTime) -> None:
@@ -123,6 +124,34 @@ def test_r2_step_of_the_clock_forgets_nothing(database: Database, clock: FakeTim
     store.seen(ALICE, request(2), clock.unix)
     clock.unix = NOW
     assert store.seen(ALICE, request(1), NOW)
+
+
+def test_r2_clock_that_is_set_back_after_ids_were_forgotten_lets_no_old_call_in(
+    database: Database, clock: FakeTime
+) -> None:
+    store = clock.store(database)
+    assert not store.seen(ALICE, request(1), NOW)
+    for number in range(2, 6):  # an hour of calls
+        clock.pass_(15 * LIFETIME)
+        assert not store.seen(BOB, request(number), clock.unix)
+    clock.unix = NOW + 5_000_000_000
+    assert store.seen(ALICE, request(1), NOW), "the same call, as fresh by this clock as it was then"
+    clock.unix = NOW + 61 * LIFETIME
+    assert not store.seen(ALICE, request(6), clock.unix)
+
+
+def test_r2_clock_that_was_set_back_before_a_restart_lets_no_old_call_in(database: Database, clock: FakeTime) -> None:
+    store = clock.store(database)
+    store.seen(ALICE, request(1), NOW)
+    store.flush()
+    for number in (2, 3):
+        clock.pass_(3 * LIFETIME)
+        store.seen(ALICE, request(number), clock.unix)
+    store.close()
+    clock.unix = NOW + 5_000_000_000
+    again = clock.store(database)
+    assert again.not_before == 0
+    assert again.seen(ALICE, request(1), NOW)
 
 
 def test_r2_full_store_refuses_and_recovers(database: Database, clock: FakeTime) -> None:

@@ -18,7 +18,7 @@ PLUGIN = Path(__file__).resolve().parents[1] / "plugin.py"
 
 def test_incentive_orders_the_variants_by_true_quality():
     variants = {"good": 2, "weak": 1, "lazy": 1, "cheat": 1}
-    played = play(PLUGIN, rounds=64, miners=0, validators=2, variants=variants, latency=0.2)
+    played = play(PLUGIN, rounds=48, miners=0, validators=2, variants=variants, latency=0.2)
     scores = played.scores
     assert played.failed_rounds == 0, played.log
     assert min(scores["good/0"], scores["good/1"]) > 1.5 * scores["weak/0"]

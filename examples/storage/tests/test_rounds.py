@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from keeper import CHUNKS_ASKED, Keeper
 from manifest import State, load, save
-from merkle import challenged_chunks, prove, root_of
+from merkle import bond, challenged_chunks, prove, root_of
 from placement import (
     Move,
     NewStripe,
@@ -35,7 +35,8 @@ FULL = 64 * SHARD_BYTES
 class Honest:
     """Keeps what it takes."""
 
-    def __init__(self, rng, network, capacity=FULL, answers=1.0):
+    def __init__(self, name, rng, network, capacity=FULL, answers=1.0):
+        self.key = bond("validator", name)
         self.rng, self.network, self.capacity, self.answers = rng, network, capacity, answers
         self.shards = {}
 
@@ -46,7 +47,7 @@ class Honest:
         if self.room() < SHARD_BYTES:
             return None
         self.shards[shard] = data
-        return root_of(data)
+        return root_of(data, self.key)
 
     def get(self, shard):
         return self.shards.get(shard)
@@ -56,7 +57,7 @@ class Honest:
 
     def proofs(self, shard, nonce):
         data = self.get(shard)
-        return [] if data is None else prove(data, challenged_chunks(nonce, CHUNKS, CHUNKS_ASKED))
+        return [] if data is None else prove(data, challenged_chunks(nonce, CHUNKS, CHUNKS_ASKED), self.key)
 
     def audit(self, challenges):
         if self.rng.random() > self.answers:
@@ -73,7 +74,7 @@ class Endless(Honest):
 
 class StoresNothing(Endless):
     def put(self, shard, data):
-        return root_of(data)
+        return root_of(data, self.key)
 
 
 class DropsAfterFirstAudit(Endless):
@@ -87,14 +88,14 @@ class DropsAfterFirstAudit(Endless):
 class KeepsHalfOfEachShard(Endless):
     def put(self, shard, data):
         self.shards[shard] = data[: SHARD_BYTES // 2] + bytes(SHARD_BYTES // 2)
-        return root_of(data)
+        return root_of(data, self.key)
 
 
 class KeepsEveryOtherShard(Endless):
     def put(self, shard, data):
         if self.rng.random() < 0.5:
             self.shards[shard] = data
-        return root_of(data)
+        return root_of(data, self.key)
 
 
 class SilentAboutWhatItLost(KeepsEveryOtherShard):
@@ -106,7 +107,7 @@ class KeepsTwoOfMany(Endless):
     def put(self, shard, data):
         if len(self.shards) < 2:
             self.shards[shard] = data
-        return root_of(data)
+        return root_of(data, self.key)
 
 
 class ShowsOldProofs(Endless):
@@ -127,11 +128,11 @@ class AsksItsNeighbour(Endless):
     """Stores nothing, and answers with what an honest miner holds of the same data."""
 
     def put(self, shard, data):
-        return root_of(data)
+        return root_of(data, self.key)
 
     def proofs(self, shard, nonce):
         held = list(self.network["good_a"].shards.values())
-        return prove(self.rng.choice(held), challenged_chunks(nonce, CHUNKS, CHUNKS_ASKED)) if held else []
+        return prove(self.rng.choice(held), challenged_chunks(nonce, CHUNKS, CHUNKS_ASKED), self.key) if held else []
 
 
 CHEATS = {
@@ -194,7 +195,7 @@ def fetched(keeper, miners, stripe_id):
 
 def honest_network(rng, count=6):
     miners = {}
-    miners.update({f"good_{letter}": Honest(rng, miners) for letter in "abcdefghij"[:count]})
+    miners.update({f"good_{letter}": Honest(f"good_{letter}", rng, miners) for letter in "abcdefghij"[:count]})
     return miners
 
 
@@ -203,11 +204,11 @@ def played():
     """Mean score by miner over all rounds, and the keeper."""
     rng = random.Random(21)
     miners = honest_network(rng, 4)
-    miners["weak"] = Honest(rng, miners, capacity=4 * SHARD_BYTES)
-    miners["lazy"] = Honest(rng, miners, capacity=3 * SHARD_BYTES, answers=0.75)
-    miners["bad_line"] = Honest(rng, miners, answers=0.98)
-    miners |= {name: cheat(rng, miners) for name, cheat in CHEATS.items()}
-    keeper, total = Keeper(State()), Counter()
+    miners["weak"] = Honest("weak", rng, miners, capacity=4 * SHARD_BYTES)
+    miners["lazy"] = Honest("lazy", rng, miners, capacity=3 * SHARD_BYTES, answers=0.75)
+    miners["bad_line"] = Honest("bad_line", rng, miners, answers=0.98)
+    miners |= {name: cheat(name, rng, miners) for name, cheat in CHEATS.items()}
+    keeper, total = Keeper(State(), "validator"), Counter()
     for _ in range(ROUNDS):
         total.update(one_round(keeper, miners, rng))
     return {name: value / ROUNDS for name, value in total.items()}, keeper
@@ -239,7 +240,7 @@ def test_cheat_earns_less_than_a_twentieth_of_an_honest_miner(played, cheat):
 def test_stripes_survive_the_death_of_any_miner_and_are_whole_again(tmp_path):
     rng, data = random.Random(22), {}
     miners = honest_network(rng)
-    keeper = Keeper(State())
+    keeper = Keeper(State(), "validator")
     for _ in range(40):
         one_round(keeper, miners, rng, data)
     before = set(keeper.state.stripes)
@@ -257,7 +258,7 @@ def test_stripes_survive_the_death_of_any_miner_and_are_whole_again(tmp_path):
 def test_shards_of_a_miner_that_left_the_subnet_are_made_again_at_once():
     rng = random.Random(23)
     miners = honest_network(rng)
-    keeper = Keeper(State())
+    keeper = Keeper(State(), "validator")
     for _ in range(30):
         one_round(keeper, miners, rng)
     del miners["good_a"]
@@ -271,7 +272,7 @@ def test_shards_of_a_miner_that_left_the_subnet_are_made_again_at_once():
 def test_altered_shard_is_not_used_for_repair():
     rng = random.Random(24)
     miners = honest_network(rng)
-    keeper = Keeper(State())
+    keeper = Keeper(State(), "validator")
     for _ in range(10):
         one_round(keeper, miners, rng)
     stripe_id, stripe = next(iter(keeper.state.stripes.items()))
@@ -285,7 +286,7 @@ def test_altered_shard_is_not_used_for_repair():
 def test_state_survives_a_restart_and_unconfirmed_shards_do_not(tmp_path):
     rng = random.Random(25)
     miners = honest_network(rng)
-    keeper = Keeper(State())
+    keeper = Keeper(State(), "validator")
     for _ in range(20):
         one_round(keeper, miners, rng)
     file = tmp_path / "manifest.json"
@@ -295,7 +296,7 @@ def test_state_survives_a_restart_and_unconfirmed_shards_do_not(tmp_path):
     stripe_id, stripe = next(iter(keeper.state.stripes.items()))
     decide(keeper, Move(stripe_id, 200, "good_a"), rows_of(stripe, b""))
     save(keeper.state, file)  # the process ends here, before the put
-    again = Keeper(load(file))
+    again = Keeper(load(file), "validator")
     assert 200 not in again.state.stripes[stripe_id].shards
     assert again.state.miners["good_a"].drops[-1] == keeper.shard_id(stripe_id, 200, "good_a").hex()
     for _ in range(10):

@@ -133,6 +133,45 @@ def test_r33_book_is_bounded_in_records_and_bytes_and_has_room_again_after_expir
     assert [narrow.add(record(hotkey), b"", NOW) for hotkey in range(2)] == ["accept", "full"]
 
 
+def test_r33_subnet_that_fills_the_book_leaves_room_for_the_records_of_another() -> None:
+    flooded = book(most=8)
+    flood = [record(hotkey, PEERS[peer], at=peer) for hotkey in range(4) for peer in range(4)]
+    for one in flood:
+        flooded.add(one, b"", NOW)
+    assert [len(flooded.of(1, NAMES[hotkey], NOW)) for hotkey in range(4)] == [2, 2, 2, 2], "its hotkeys share evenly"
+    for hotkey in range(4):
+        assert flooded.add(record(hotkey, netuid=2), b"", NOW) == "accept"
+    assert len(flooded.hotkeys(2, NOW)) == 4
+    assert len(flooded) == 8
+    assert [len(flooded.of(1, NAMES[hotkey], NOW)) for hotkey in range(4)] == [1, 1, 1, 1]
+    assert flooded.add(record(0, PEERS[9], at=30), b"", NOW) == "full", "who has most pushes nobody out"
+    assert flooded.add(record(4, netuid=1), b"", NOW) == "full"
+
+
+def test_r33_forged_record_pushes_nobody_out_of_a_full_book() -> None:
+    full = book(most=3)
+    for peer in range(3):
+        full.add(record(0, PEERS[peer]), b"", NOW)
+    with pytest.raises(InvalidError):
+        full.add(replace(record(1, netuid=2), addresses=()), b"", NOW)
+    assert len(full.of(1, NAMES[0], NOW)) == 3
+    assert full.add(record(1, netuid=2), b"", NOW) == "accept"
+    assert len(full) == 3
+
+
+def test_r33_book_that_is_short_of_bytes_takes_them_from_the_subnet_that_has_most() -> None:
+    boxes = seal_addresses((DIRECT,), NAMES)
+    methods = (OfferedMethod("echo"),)
+    small = book(most_bytes=12_000)
+    for peer in range(4):
+        sealed = make_record(GENESIS, HOTKEYS[0], 1, PEERS[peer], methods, NOW, boxes_hash=boxes_hash(boxes))
+        small.add(sealed, boxes, NOW)
+    for hotkey in range(6):
+        assert small.add(record(hotkey, netuid=2), b"", NOW) == "accept"
+    assert small.bytes_held <= 12_000
+    assert len(small.hotkeys(2, NOW)) == 6
+
+
 def test_r33_sealed_record_needs_exactly_its_boxes() -> None:
     held = book()
     boxes = seal_addresses((DIRECT,), NAMES[:2])
