@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .plugin.public import (
         Aggregator,
+        BlobUnavailable,
         Call,
         DefinitionError,
         Ema,
@@ -39,7 +40,7 @@ __all__ = [
     "__version__",
     "Subnet", "Method", "Call", "Refusal", "Policy", "Quota", "Sealed",
     "Validator", "Round", "Task", "Result", "Neuron", "Stream", "Latency", "Status", "Reached", "StreamAborted",
-    "Aggregator", "Ema", "WindowMean", "WinRate", "DefinitionError",
+    "Aggregator", "Ema", "WindowMean", "WinRate", "DefinitionError", "BlobUnavailable",
 ]  # fmt: skip
 
 

@@ -218,7 +218,7 @@ DEV: Final = replace(
         serving_rate_limit=5,
     ),
 )
-"""Every period short enough to watch. Commit-reveal is off until the daemon can reveal by itself."""
+"""Every period short enough to watch. Commit-reveal is off, so that weights set by hand show at the next epoch."""
 
 PROFILES: Final = {profile.name: profile for profile in (MAIN, DEV, FINNEY)}
 

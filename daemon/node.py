@@ -103,8 +103,6 @@ class PeerSettings:
     bootstrap: tuple[str, ...] = ()
     """Multiaddresses with `/p2p/`, kept connected."""
     announce: tuple[str, ...] = ()
-    relay_only: bool = False
-    """Tell nobody an address of this peer."""
     trusted: tuple[Anchor, ...] = ()
     """Blocks that the chain must contain: what the operator vouches for beside the genesis."""
     hotkey: KeyPair | None = None
@@ -200,7 +198,6 @@ class Peer:
             self.own_status,
             sync_peers,
             settings.announce,
-            is_hidden=settings.relay_only,
         )
         self.sync = ChainSync(
             opened,

@@ -76,12 +76,8 @@ class PeerService:
         own_status: Callable[[], Status],
         sync_peers: SyncPeers,
         announce: Sequence[str] = (),
-        *,
-        is_hidden: bool = False,
     ) -> None:
-        """`store` is None in tests; `key` is the libp2p key that signs the own address record, which a hidden peer does
-        not have.
-        """
+        """`store` is None in tests; `key` is the libp2p key that signs the own address record."""
         self._transport = transport
         self._requests = requests
         self._enforcer = enforcer
@@ -93,7 +89,8 @@ class PeerService:
         self._own_status = own_status
         self._sync_peers = sync_peers
         self._announce = tuple(announce)
-        self._is_hidden = is_hidden
+        self.is_hidden: Callable[[], bool] = lambda: False
+        """Whether nobody may be told where this peer is; set by whoever knows what is served here."""
         self._genesis_hash = own_status().genesis_hash
         self._reconnector = Reconnector(transport, rng)
         self._heard: dict[PeerId, HeardStatus] = {}
@@ -129,7 +126,7 @@ class PeerService:
 
     def own_records(self) -> PeersReply:
         """The signed record of our own addresses, made anew when half of its life is over; none of a hidden peer."""
-        if self._is_hidden:
+        if self.is_hidden():
             return PeersReply(())
         now = self._clock.now()
         record = self._own_record

@@ -35,6 +35,7 @@ from ..storage.peers import PeerStore
 from .axon.axon_methods import axon_methods
 from .axon.backend import ServiceBackend
 from .axon.discovery import DiscoverySettings
+from .axon.fan_out import FanOutNotice
 from .axon.health import health_pages
 from .axon.service import AxonService, AxonSurroundings
 from .axon.weight_methods import weight_methods
@@ -153,7 +154,6 @@ async def _run(
             name=options.name or home.path.name,
             bootstrap=tuple(bootstrap.address for bootstrap in bootstraps),
             announce=config.announce,
-            relay_only=config.relay_only,
             archive=config.archive,
             hotkey=hotkey,
             trusted=(*options.trusted, *(b.anchor for b in bootstraps if b.anchor is not None)),
@@ -174,7 +174,9 @@ async def _run(
     axon = AxonService(peer, answers, AxonSurroundings(home, clock, rng, ThreadRunner()), discovery)
     stack.callback(axon.close)
     socket_path = choose_socket_path(home.path)
-    plugins = PluginHost(home.plugins, plugin_socket_path(socket_path), ServiceBackend(axon))
+    backend = ServiceBackend(axon, FanOutNotice(config.max_peers))
+    plugins = PluginHost(home.plugins, plugin_socket_path(socket_path), backend)
+    peer.peers.is_hidden = lambda: config.relay_only or plugins.hides_peer
     axon.plugin_states = lambda: {plugin["name"]: plugin["state"] for plugin in plugins.documents()}
     control = ControlServer(
         socket_path,

@@ -29,18 +29,20 @@ class Blobs:
 
     async def put(self, content: Path | str | bytes, to: Sequence[str] | None) -> bytes:
         """Keep and offer a file or bytes; its hash. Raises InvalidError for what is neither."""
-        if isinstance(content, bytearray | memoryview):
-            content = bytes(content)
-        if not isinstance(content, Path | str | bytes):
+        source: object = Path(content) if isinstance(content, str) else content
+        if isinstance(source, bytearray | memoryview):
+            source = bytes(source)
+        if not isinstance(source, Path | bytes):
             raise InvalidError(f"put_blob({type(content).__name__})", remedy="give the path of a file, or bytes")
-        if to is not None and (isinstance(to, str) or not to):
+        named: object = to
+        if named is not None and (isinstance(named, str) or not to):
             raise InvalidError(f"put_blob(to={to!r})", remedy="give a list of hotkeys, or None for the whole subnet")
-        source = Path(content).absolute() if isinstance(content, str) else content
         return await self._client.blob_put(source, None if to is None else list(to))
 
     async def fetch(self, blob_hash: bytes, hotkey: str, max_size: int, timeout: float) -> Path:
         """The file of a blob, from the peers of `hotkey`. Raises BlobUnavailable."""
-        if not isinstance(blob_hash, bytes) or len(blob_hash) != HASH_BYTES:
+        given: object = blob_hash
+        if not isinstance(given, bytes) or len(given) != HASH_BYTES:
             raise InvalidError(f"fetch_blob({blob_hash!r:.80})", remedy="give the 32 bytes that put_blob gave")
         with trio.move_on_after(timeout):
             return await self._client.blob_get(blob_hash, hotkey, max_size)

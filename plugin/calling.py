@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import trio
 from ..consensus.types import InvalidError, YumadError
 from ..protocols.axon.interfaces import CallResult
 from ..protocols.axon.status import Status
+from ..protocols.axon.tensor_codec import MANDATORY
 from .addresses import account_of, address_of
 from .blobs import Blobs
 from .host_interface import CallStream, HostClient
@@ -25,14 +26,17 @@ GRACE: Final = 5.0
 class TypedStream:
     """A streaming call with an author's types on both sides."""
 
-    def __init__(self, stream: CallStream, method: Method, uid: int | None, hotkey: str) -> None:
-        self._stream, self._method, self._uid, self._hotkey = stream, method, uid, hotkey
+    def __init__(
+        self, stream: CallStream, method: Method, uid: int | None, hotkey: str, peer: Collection[str] = MANDATORY
+    ) -> None:
+        """`peer`: codecs that the miner decodes."""
+        self._stream, self._method, self._uid, self._hotkey, self._peer = stream, method, uid, hotkey, peer
 
     async def send(self, message: Any) -> None:
         """Send one message; raises SchemaError for another type."""
         if self._method.signature.messages is None:
             raise InvalidError(f"{self._method.name} takes no stream", remedy="give the request to round.stream")
-        await self._stream.send(self._method.signature.messages.encode(message))
+        await self._stream.send(self._method.signature.messages.encode(message, peer=self._peer))
 
     async def end(self) -> None:
         """No more messages will be sent."""
@@ -57,7 +61,10 @@ class Calls:
         hotkey: str,
         uids: Mapping[str, int],
         random_bytes: Callable[[int], bytes],
+        codecs: Mapping[str, Sequence[str]] = {},
     ) -> None:
+        """`uids` and `codecs`, those beyond the protocol's own, by hotkey."""
+        self._codecs = codecs
         self._client, self._hotkey, self._uids, self._random_bytes = client, hotkey, uids, random_bytes
 
     async def call(self, hotkey: str, method: Method, request: Any, timeout: float | None) -> Result:
@@ -65,7 +72,7 @@ class Calls:
         if method.sealed is not None:
             return (await self.call_many({hotkey: request}, method, timeout))[0]
         seconds = method.served.timeout if timeout is None else timeout
-        body = method.signature.request.encode(request)
+        body = method.signature.request.encode(request, peer=self._peer(hotkey))
         served = method.served
         result = _no_answer(hotkey)
         with trio.move_on_after(seconds + GRACE):
@@ -87,10 +94,10 @@ class Calls:
     ) -> AsyncIterator[TypedStream]:
         """Open a streaming call."""
         seconds = method.served.timeout if timeout is None else timeout
-        body = method.signature.request.encode(request)
+        body = method.signature.request.encode(request, peer=self._peer(hotkey))
         served = method.served
         async with self._client.stream(hotkey, served.name, served.version, body, seconds) as stream:
-            yield TypedStream(stream, method, self._uids.get(hotkey), hotkey)
+            yield TypedStream(stream, method, self._uids.get(hotkey), hotkey, self._peer(hotkey))
 
     @property
     def blobs(self) -> Blobs:
@@ -101,14 +108,19 @@ class Calls:
         """A read of the chain."""
         return await self._client.query(read, params)
 
+    def _peer(self, hotkey: str) -> tuple[str, ...]:
+        """Codecs that the peers of a hotkey decode."""
+        return (*MANDATORY, *self._codecs.get(hotkey, ()))
+
     def _encoded(self, requests: Mapping[str, Any], method: Method) -> dict[str, bytes]:
-        """A request that many share is encoded once."""
-        done: dict[int, bytes] = {}
+        """A request that many share is encoded once for all that decode the same."""
+        done: dict[tuple[int, tuple[str, ...]], bytes] = {}
         bodies = {}
         for hotkey, request in requests.items():
-            if id(request) not in done:
-                done[id(request)] = method.signature.request.encode(request)
-            bodies[hotkey] = done[id(request)]
+            name = (id(request), self._peer(hotkey))
+            if name not in done:
+                done[name] = method.signature.request.encode(request, peer=name[1])
+            bodies[hotkey] = done[name]
         return bodies
 
     async def _sealed(self, bodies: Mapping[str, bytes], method: Method, seconds: float) -> list[Result]:

@@ -2,7 +2,7 @@
 
 A worker loads the plugin's file itself, so nothing of an author's types is pickled: the request's bytes go in, the
 reply's bytes come out. A worker whose call is cancelled is killed, which is the only way to stop code that computes.
-Frames on its pipes: u32 length, then CBOR. Calls go `[file, method, function, body, call]`; replies come back
+Frames on its pipes: u32 length, then CBOR. Calls go `[file, method, function, body, call, codecs]`; replies come back
 `[status, body, text, report]`.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ import cbor2
 import trio
 
 from ..protocols.axon.status import Status
+from ..protocols.axon.tensor_codec import MANDATORY
 from .call import Call
 
 MAX_FRAME: Final = (1 << 30) + 4096
@@ -40,10 +41,12 @@ class CpuPool:
     def __init__(self, keep: int = os.cpu_count() or 1) -> None:
         self._keep, self._idle = keep, list[trio.Process]()
 
-    async def run(self, file: Path, method: str, function: str, body: bytes, call: Call) -> bytes:
-        """The encoded reply. Raises WorkerError."""
+    async def run(
+        self, file: Path, method: str, function: str, body: bytes, call: Call, peer: Sequence[str] = MANDATORY
+    ) -> bytes:
+        """The reply, encoded for a reader of the codecs `peer`. Raises WorkerError."""
         worker = self._idle.pop() if self._idle else await _start()
-        sent = [str(file), method, function, body, {**asdict(call), "store": str(call.store)}]
+        sent = [str(file), method, function, body, {**asdict(call), "store": str(call.store)}, list(peer)]
         try:
             answer = await _exchange(worker, cbor2.dumps(sent))
         except (trio.BrokenResourceError, trio.ClosedResourceError, EOFError):
@@ -113,7 +116,7 @@ def _work() -> None:
         sink.flush()
 
 
-def _answer(file: str, method: str, function: str, body: bytes, caller: dict[str, Any]) -> list[Any]:
+def _answer(file: str, method: str, function: str, body: bytes, caller: dict[str, Any], peer: list[str]) -> list[Any]:
     import traceback
 
     from ..consensus.types import YumadError
@@ -133,7 +136,7 @@ def _answer(file: str, method: str, function: str, body: bytes, caller: dict[str
             return [int(Status.SCHEMA_MISMATCH), b"", error.message, error.message]
         run: Callable[..., Any] = chosen.function
         answer = run(*(request if kind == "request" else call for kind in chosen.signature.parameters))
-        return [int(Status.OK), chosen.signature.reply.encode(answer), "", ""]
+        return [int(Status.OK), chosen.signature.reply.encode(answer, peer=peer), "", ""]
     except Refusal as refusal:
         return [int(refusal.status), b"", str(refusal), str(refusal)]
     except Exception as error:

@@ -215,13 +215,13 @@ class SocketHostClient:
         await self._ask("scores.store", {"rows": sent, "name": name, "params": plain(params), "round": round})
 
     async def blob_put(self, content: Path | bytes, to: Sequence[str] | None) -> bytes:
-        """Keep and offer a file or bytes. What is not in this plugin's folder is linked or copied there for the peer."""
-        lent = await trio.to_thread.run_sync(_lend, content, self.facts.store)
+        """Keep and offer a file or bytes. What is not in this plugin's folder is linked or copied there meanwhile."""
+        lent, is_own = await trio.to_thread.run_sync(_lend, content, self.facts.store)
         try:
             hotkeys = None if to is None else [_account(hotkey) for hotkey in to]
             answer = await self._ask("blob.put", {"path": str(lent), "to": hotkeys})
         finally:
-            if lent != content:
+            if not is_own:
                 lent.unlink(missing_ok=True)
         return Fields(answer, "the kept blob").data("hash", 32, exactly=32)
 
@@ -317,6 +317,7 @@ class _Incoming:
         self.standing = Standing(None if uid < 0 else uid, fields.flag("permit"), fields.whole("stake", 0, 1 << 64))
         self.request_id = fields.data("request_id", 64)
         self.deadline = trio.current_time() + fields.number("seconds", -1e6, 1e6)
+        self.codecs = [str(codec) for codec in fields.items("codecs", 64)]
         self.body: bytes | memoryview = fields.data("body", 1 << 25)
 
     def messages(self) -> AsyncIterator[bytes]:
@@ -366,21 +367,21 @@ async def _answer(method: str, exchange: Exchange) -> Any:
         raise HostError(f"the peer refuses {method}: {error.message} ({error.code})") from error
 
 
-def _lend(content: Path | bytes, store: Path) -> Path:
-    """A file in `store` with this content: the one that is given, or a new one to be removed. Raises HostError."""
+def _lend(content: Path | bytes, store: Path) -> tuple[Path, bool]:
+    """A file in `store` with this content, and whether it is the author's; if not, remove it later. HostError."""
     lent = store / f".put-{secrets.token_hex(8)}"
     try:
         if isinstance(content, bytes):
             lent.write_bytes(content)
-            return lent
+            return lent, False
         source = content.resolve(strict=True)
         if source.is_relative_to(store.resolve()):
-            return content
+            return source, True
         try:
             os.link(source, lent)
         except OSError:  # another disk, or one without links
             shutil.copyfile(source, lent)
-        return lent
+        return lent, False
     except OSError as error:
         lent.unlink(missing_ok=True)
         raise HostError(

@@ -19,8 +19,9 @@ IncomingHandler = Callable[["Incoming"], Awaitable[CallReply]]
 HANDLER_ERROR."""
 
 Metagraph = dict[str, Any]
-"""`{block, netuid, hotkey, tempo, neurons: [{uid, hotkey, stake, incentive, dividends, permit, reachable}, …]}`; the
-shares as floats of 1, stake in rao, `hotkey` at the top the plugin's own."""
+"""`{block, netuid, hotkey, tempo, neurons: [{uid, hotkey, stake, incentive, dividends, permit, reachable, codecs}, …]}`;
+the shares as floats of 1, stake in rao, `hotkey` at the top the plugin's own, `codecs` beyond those of the protocol, or
+absent."""
 
 
 class Incoming(Protocol):
@@ -49,6 +50,11 @@ class Incoming(Protocol):
     @property
     def deadline(self) -> float:
         """On trio's clock."""
+        ...
+
+    @property
+    def codecs(self) -> Sequence[str]:
+        """What the caller decodes beyond the codecs of the protocol."""
         ...
 
     @property

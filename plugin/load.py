@@ -123,11 +123,18 @@ def _line_of(error: Exception, file: Path) -> str:
 
 
 def _take_beside(folder: Path) -> dict[str, ModuleType]:
-    """Modules and packages that were imported from the plugin's folder, taken out of the import system."""
-    found = []
-    for name, module in list(sys.modules.items()):
-        origin = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
-        top = f"{folder}/{name.partition('.')[0]}"
-        if isinstance(origin, str) and (origin in (f"{top}.py", top) or origin.startswith(f"{top}/")):
-            found.append(name)  # taken out only then: a package without __init__ looks its parent up for its path
+    """Modules that were imported from the plugin's folder, taken out of the import system.
+
+    Packages without a file go with their modules. Their paths are not asked for: a namespace works its path out anew,
+    from a search path that names this folder and a parent that may be gone.
+    """
+
+    def beside(name: str, module: ModuleType) -> bool:
+        origin, top = getattr(module, "__file__", None), f"{folder}/{name.partition('.')[0]}"
+        return isinstance(origin, str) and (origin == f"{top}.py" or origin.startswith(f"{top}/"))
+
+    found = {name for name, module in list(sys.modules.items()) if beside(name, module)}
+    for name in list(found):
+        parts = name.split(".")
+        found |= {parent for end in range(1, len(parts)) if (parent := ".".join(parts[:end])) in sys.modules}
     return {name: sys.modules.pop(name) for name in found}

@@ -162,14 +162,14 @@ def _signature(function: Function, hints: dict[str, Any]) -> Signature:
             raise DefinitionError(f"{name} takes two of {kind}", remedy="put what you need into one message class")
         kinds.append(kind)
         if kind == "request":
-            request = _message(item, f"{name}({parameter.name})")
+            request = _message(item, f"{name}({parameter.name})", "request")
         elif kind == "messages":
-            messages = _message(item, f"{name}({parameter.name})")
+            messages = _message(item, f"{name}({parameter.name})", "message")
     if "return" not in hints:
         raise DefinitionError(f"{name} has no return annotation", remedy="annotate what it answers, or `-> None`")
     item = _stream_item(hints["return"])
-    reply = _message(hints["return"] if item is None else item, f"the answer of {name}")
-    nothing = _message(type(None), name)
+    reply = _message(hints["return"] if item is None else item, f"the answer of {name}", "reply")
+    nothing = _message(type(None), name, "request")
     return Signature(request or nothing, reply, messages, item is not None, tuple(kinds))
 
 
@@ -189,8 +189,8 @@ def _stream_item(hint: Any) -> Any:
     return None
 
 
-def _message(hint: Any, where: str) -> Message:
+def _message(hint: Any, where: str, called: str) -> Message:
     try:
-        return Message(hint)
+        return Message(hint, called)
     except InvalidError as error:
         raise DefinitionError(f"{where}: {error.message}", remedy=error.remedy) from None

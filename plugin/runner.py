@@ -70,6 +70,7 @@ async def run_plugin(
     validator = await ValidatorRun.start(plugin, client, store=store, rng=rng, threads=threads, log=log)
     name = type(validator.validator).__name__
     await client.ready(plugin.subnet.name, plugin.subnet.version, role, [], validator=name)
+    await validator.catch_up()
     task_status.started()
     await validator.forever()
 
@@ -85,9 +86,7 @@ async def miner_service(
     log: Log = log_to_stderr,
 ) -> Any:
     """A miner that serves inside the block."""
-    service = MinerService(
-        plugin.subnet, store, variant=variant, threads=threads, log=log, blobs=Blobs(client)
-    )
+    service = MinerService(plugin.subnet, store, variant=variant, threads=threads, log=log, blobs=Blobs(client))
     try:
         await service.start()
         client.set_handler(service.handle)
@@ -124,12 +123,17 @@ class ValidatorRun:
     async def start(cls, plugin: Plugin, client: HostClient, **options: Any) -> ValidatorRun:
         """Made, and its states loaded: load always comes before the first save."""
         run = cls(plugin, client, **options)
-        if not run._built_in:
-            run._states = {row["hotkey"]: row["state"] for row in await client.scores_load(run._custom)}
+        await run.catch_up()
         starting = run.validator.start()
         if starting is not None:
             await starting
         return run
+
+    async def catch_up(self) -> None:
+        """Go on where the rounds are now: while this process was loading, the one before it may have ended some."""
+        self._number = _last_number(self._store)
+        if not self._built_in:
+            self._states = {row["hotkey"]: row["state"] for row in await self._client.scores_load(self._custom)}
 
     @property
     def _built_in(self) -> bool:
@@ -185,7 +189,8 @@ class ValidatorRun:
         graph = await self._client.metagraph()
         neurons = [neuron_of(row) for row in graph["neurons"]]
         others = [neuron for neuron in neurons if neuron.hotkey != graph["hotkey"]]
-        calls = Calls(self._client, graph["hotkey"], {n.hotkey: n.uid for n in neurons}, self._rng.randbytes)
+        codecs = {row["hotkey"]: row["codecs"] for row in graph["neurons"] if row.get("codecs")}
+        calls = Calls(self._client, graph["hotkey"], {n.hotkey: n.uid for n in neurons}, self._rng.randbytes, codecs)
         round = Round(
             number, int(graph["block"]), int(graph["netuid"]), graph["hotkey"],
             [neuron for neuron in others if neuron.reachable], self._rng, self._store, neurons, calls,

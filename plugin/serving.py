@@ -17,6 +17,7 @@ import trio
 from ..consensus.types import YumadError
 from ..protocols.axon.interfaces import CallReply, StreamAborted
 from ..protocols.axon.status import Status
+from ..protocols.axon.tensor_codec import MANDATORY
 from .blobs import Blobs
 from .call import Call, Refusal, running_store
 from .cpu_pool import CpuPool, WorkerError
@@ -65,7 +66,8 @@ class MinerService:
         log: Log = log_to_stderr,
         blobs: Blobs | None = None,
     ) -> None:
-        """`variant` plays a bad miner; `blobs` is for large content. Without `threads` all code runs inline, which a fake clock needs."""
+        """`variant` plays a bad miner; `blobs` is for large content. Without `threads` all code runs inline, which a
+        fake clock needs."""
         if variant is not None and variant not in subnet.variant_names():
             raise DefinitionError(
                 f"subnet {subnet.name} has no variant {variant!r}",
@@ -147,11 +149,13 @@ class MinerService:
 
     async def _run(self, method: Method, incoming: Incoming, body: bytes | memoryview) -> CallReply:
         chosen = self._chosen[method.name]
-        signature = chosen.signature
+        signature, peer = chosen.signature, (*MANDATORY, *incoming.codecs)
         if chosen.cpu and self._threads:
             call = _call(incoming, self._store, None)
             async with self._limiters[method.name]:
-                answer = await self._pool.run(chosen.file, method.name, chosen.function.__name__, bytes(body), call)
+                answer = await self._pool.run(
+                    chosen.file, method.name, chosen.function.__name__, bytes(body), call, peer
+                )
             return CallReply(body=answer)
         try:
             request = signature.request.decode(body) if "request" in signature.parameters else None
@@ -168,7 +172,7 @@ class MinerService:
         if signature.stream_out:
             async with contextlib.aclosing(chosen.function(*arguments)) as stream:
                 async for message in stream:
-                    await incoming.send(signature.reply.encode(message))
+                    await incoming.send(signature.reply.encode(message, peer=peer))
             return CallReply()
         if chosen.is_async:
             answer = await chosen.function(*arguments)
@@ -176,7 +180,7 @@ class MinerService:
             answer = await in_thread(chosen.function, *arguments, limiter=self._limiters[method.name])
         else:
             answer = chosen.function(*arguments)
-        return CallReply(body=signature.reply.encode(answer))
+        return CallReply(body=signature.reply.encode(answer, peer=peer))
 
     async def _hooks(self, hooks: list[Hook]) -> None:
         token = running_store.set(self._store)

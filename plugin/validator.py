@@ -145,7 +145,8 @@ class Round:
     miners: list[Neuron]
     """Those sampled for this round; `uid` order."""
     rng: random.Random
-    """The same in every run with the same seed: use it for everything random."""
+    """The same in every run with the same seed: use it for everything random. Hash what miners get to see of it: from
+    raw draws its state, and so every later challenge, can be computed."""
     store: Path
     """The plugin's own folder, kept across restarts."""
     neurons: list[Neuron] = field(default_factory=list, repr=False)

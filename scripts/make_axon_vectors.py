@@ -21,18 +21,10 @@ from yumad.consensus import cbor
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.types import AccountId, Hash32
 from yumad.protocols.axon.certificate import issue_certificate
-from yumad.protocols.axon.envelope import (
-    NO_SIGNATURE,
-    Envelope,
-    Flag,
-    Reply,
-    Trailer,
-    sign_envelope,
-    sign_reply,
-    sign_trailer,
-)
+from yumad.protocols.axon.envelope import NO_SIGNATURE, Envelope, Flag, sign_envelope
 from yumad.protocols.axon.frames import Kind, credit, frame
 from yumad.protocols.axon.receipts import encode_receipt
+from yumad.protocols.axon.replies import Reply, Trailer, sign_reply, sign_trailer
 from yumad.protocols.axon.status import Status
 from yumad.protocols.transport import PeerId
 

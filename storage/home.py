@@ -3,8 +3,10 @@
 config.toml  peer_key  lock  control.sock
 chain/<genesis8>/{chain.db,index.db,peers.db,snapshots/}    may be deleted to sync anew
 authority/<key8>/{key,guard.db,lock}                        never
+axon/<genesis8>/axon.db                                     never for a validator: scores, notes on weights, request ids
+axon/<genesis8>/blobs/                                      may be deleted: plugins offer and fetch them anew
 weights/<genesis8>/                                         committed weights until they are revealed
-plugins/
+plugins/<name>/{plugin.toml,log,store/}                     a plugin's settings, its output, what its code keeps
 """
 
 from __future__ import annotations

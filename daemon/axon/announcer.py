@@ -10,6 +10,7 @@ import trio
 
 from ...consensus.signature import KeyPair
 from ...consensus.types import AccountId, Hash32, Micros
+from ...protocols.axon.codec_offer import own_codecs
 from ...protocols.axon.record_gossip import RecordGossip
 from ...protocols.axon.records import RECORD_LIFETIME, OfferedMethod, encode_record, make_record
 from ...protocols.axon.sealed_addresses import MAX_HOLDERS, boxes_hash, seal_addresses
@@ -79,11 +80,16 @@ class Announcer:
 
     def announce(self, hotkey: KeyPair, netuid: int, methods: Sequence[OfferedMethod], *, sealed: bool) -> None:
         """See `Discovery.announce`."""
-        make_record(self._genesis_hash, hotkey, netuid, self._transport.local_peer, methods, self._clock.now())
+        self.check(hotkey, netuid, methods)
         self._services[(AccountId(hotkey.public_key), netuid)] = _Service(
             hotkey, netuid, tuple(methods), sealed, trio.current_time()
         )
         self._changed.set()
+
+    def check(self, hotkey: KeyPair, netuid: int, methods: Sequence[OfferedMethod]) -> None:
+        """Raise MalformedError when the methods do not fit into a record, be it a sealed one."""
+        peer, now = self._transport.local_peer, self._clock.now()
+        make_record(self._genesis_hash, hotkey, netuid, peer, methods, now, boxes_hash=bytes(32), codecs=own_codecs())
 
     def withdraw(self, hotkey: KeyPair, netuid: int) -> None:
         """See `Discovery.withdraw`."""
@@ -129,6 +135,7 @@ class Announcer:
             now,
             addresses=() if service.sealed or not service.methods else addresses,
             boxes_hash=boxes_hash(boxes) if boxes else b"",
+            codecs=own_codecs() if service.methods else (),
         )
         outcome = await self._gossip.publish(record, encode_record(record), boxes)
         if outcome != "accept" and (service.methods or outcome != "unregistered"):

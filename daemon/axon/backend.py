@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+import trio
+
 from ...consensus.rules.v1.reads import READS
 from ...consensus.ss58 import encode_address
 from ...consensus.state.state import State
@@ -18,14 +20,20 @@ from ...consensus.types import AccountId, InvalidError
 from ...protocols.axon.client_stream import ClientStream
 from ...protocols.axon.interfaces import CallResult, Handler, ServedMethod
 from ...protocols.axon.payload_scan import decode_plain, encode_plain
+from ...protocols.limits import Quota
+from ...protocols.token_bucket import TokenBucket
 from ...storage.score_rows import ScoreKey
 from ..arguments import from_json, shown_answer
 from ..plugins.backend import OpenCall, PluginBackend, PluginIdentity, PluginRegistration
+from .fan_out import FanOutNotice
 from .served_place import ServedPlace
 from .service import AxonService
 
 SHARE: Final = 65_535
 """Incentive and dividends on the chain are parts of this."""
+
+READS_OF_PLUGIN: Final = Quota(200, 2)
+"""Reads of the chain by one plugin; what is above waits. A validator needs a few in a round."""
 
 MECHANISM: Final = 0
 """Plugins score the first mechanism of a subnet."""
@@ -34,10 +42,13 @@ MECHANISM: Final = 0
 class ServiceBackend:
     """See the module text."""
 
-    def __init__(self, service: AxonService) -> None:
+    def __init__(self, service: AxonService, fan_out: FanOutNotice | None = None) -> None:
         self._service = service
+        self._fan_out = fan_out
         self._graphs: dict[int, tuple[int, dict[str, Any]]] = {}
         """Metagraphs by subnet, with the final height they are of."""
+        self._reading: dict[str, _Reading] = {}
+        """By plugin."""
 
     # --- being there ------------------------------------------------------------------------------------------------
 
@@ -66,7 +77,7 @@ class ServiceBackend:
 
     def register(self, who: PluginIdentity, methods: Sequence[ServedMethod], handler: Handler) -> PluginRegistration:
         """Serve and announce the methods once the subnet's table of callers is there."""
-        return ServedPlace(self._service, who.key, who.netuid, methods, handler)
+        return ServedPlace(self._service, who.key, who.netuid, methods, handler, sealed=who.sealed)
 
     # --- calling ----------------------------------------------------------------------------------------------------
 
@@ -97,6 +108,8 @@ class ServiceBackend:
         idempotent: bool,
     ) -> Sequence[CallResult]:
         """One result per target, in the mapping's order, all sent together."""
+        if self._fan_out is not None and "validator" in who.roles:
+            self._fan_out.calling(who.name, len(bodies))
         results = await self._service.client.call_many(
             who.key, who.netuid, bodies, method, version=version, timeout=timeout, idempotent=idempotent
         )
@@ -130,18 +143,26 @@ class ServiceBackend:
                     return offered.stream_in, offered.stream_out
         return False, True  # the server says what is wrong with it
 
+    def _codecs(self, netuid: int, target: AccountId) -> list[str]:
+        """What all peers of a hotkey decode beyond the protocol's own: a call may go to any of them."""
+        held = self._service.discovery.book.of(netuid, target, self._service.peer.clock.now())
+        return sorted(set.intersection(*[set(one.record.codecs) for one in held])) if held else []
+
     # --- the chain --------------------------------------------------------------------------------------------------
 
     async def metagraph(self, who: PluginIdentity) -> Mapping[str, Any]:
         """The subnet at the newest final block; who can be reached is looked up for each answer."""
-        height, graph = self._graphs.get(who.netuid, (-1, {}))
-        if height != self._service.view.height or not graph:
-            graph = await self._service.answers.read(partial(_graph, netuid=who.netuid))
-            self._graphs[who.netuid] = (graph["block"], graph)
+        async with self._turn(who):
+            height, graph = self._graphs.get(who.netuid, (-1, {}))
+            if height != self._service.view.height or not graph:
+                graph = await self._service.answers.read(partial(_graph, netuid=who.netuid))
+                self._graphs[who.netuid] = (graph["block"], graph)
         endpoints = self._service.discovery.directory.endpoints
         neurons = [{**n, "reachable": bool(endpoints(who.netuid, n["account"]))} for n in graph["neurons"]]
         for neuron in neurons:
-            del neuron["account"]
+            account = neuron.pop("account")
+            if neuron["reachable"] and (codecs := self._codecs(who.netuid, account)):
+                neuron["codecs"] = codecs
         return {**graph, "hotkey": encode_address(who.hotkey), "neurons": neurons}
 
     async def query(self, who: PluginIdentity, read: str, params: Sequence[Any]) -> Any:
@@ -150,7 +171,18 @@ class ServiceBackend:
         if known is None or len(params) != len(known.arguments):
             raise InvalidError(f"there is no read {read[:60]!r} with {len(params)} parameters")
         values = [from_json(argument, value) for argument, value in zip(known.arguments, params, strict=True)]
-        return shown_answer(await self._service.answers.read(lambda state: known.answer(state, *values)), read)
+        async with self._turn(who):
+            answer = await self._service.answers.read(lambda state: known.answer(state, *values))
+        return shown_answer(answer, read)
+
+    @asynccontextmanager
+    async def _turn(self, who: PluginIdentity) -> AsyncIterator[None]:
+        """One read of a plugin at a time, and not too many: they go through the lane in which blocks are executed."""
+        reading = self._reading.setdefault(who.name, _Reading())
+        async with reading.lock:
+            await trio.sleep(reading.bucket.wait(1, trio.current_time()))
+            reading.bucket.take(1, trio.current_time())
+            yield
 
     # --- scores -----------------------------------------------------------------------------------------------------
 
@@ -203,6 +235,14 @@ class ServiceBackend:
     ) -> Path:
         """Fetch and place a blob. Raises BlobUnavailable."""
         return await self._service.blobs.fetch(who, blob_hash, target, max_size, place)
+
+
+class _Reading:
+    """The reads of one plugin."""
+
+    def __init__(self) -> None:
+        self.lock = trio.Lock()
+        self.bucket = TokenBucket(READS_OF_PLUGIN, trio.current_time())
 
 
 class _Opened:

@@ -58,13 +58,18 @@ class RecordDirectory:
         clock: Clock,
         latencies: Latencies,
         keys: Callable[[], Sequence[KeyPair]] = tuple,
+        dialable: Callable[[tuple[str, ...]], tuple[str, ...]] = lambda addresses: addresses,
     ) -> None:
-        """`keys` are the hotkeys of this peer that may hold a permit: sealed addresses are opened with them."""
+        """`keys` are the hotkeys of this peer that may hold a permit: sealed addresses are opened with them.
+
+        `dialable` chooses the addresses that this peer dials.
+        """
         self._book = book
         self._transport = transport
         self._clock = clock
         self._latencies = latencies
         self._keys = keys
+        self._dialable = dialable
         self._opened: OrderedDict[tuple[bytes, ...], tuple[str, ...]] = OrderedDict()
 
     def endpoints(self, netuid: int, hotkey: AccountId) -> Sequence[Endpoint]:
@@ -76,7 +81,7 @@ class RecordDirectory:
         ranked = []
         for held in self._book.of(netuid, hotkey, self._clock.now()):
             peer = held.record.peer
-            addresses = self._addresses(held)
+            addresses = self._dialable(self._addresses(held))
             if not addresses and peer not in connected:
                 continue
             latency = self._latencies.of(peer)

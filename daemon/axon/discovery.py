@@ -30,6 +30,7 @@ from ...protocols.requests import RequestClient, RequestError
 from ...protocols.transport import PeerId, Transport
 from ..logging import get_logger
 from .announcer import Announcer
+from .dial_pace import dialable
 from .directory import Latencies, RecordDirectory
 from .reachability import Prober
 from .registrations import ChainFacts
@@ -46,6 +47,9 @@ REFETCH_EMPTY: Final = 30.0
 
 FETCH_PEERS: Final = 3
 """Neighbours asked for one subnet within that time."""
+
+FETCH_SECONDS: Final = 20.0
+"""For all pages of one neighbour: one that answers each of them at the last moment must not keep us from the others."""
 
 OBSERVE_EVERY: Final = 10.0
 """Seconds between asking neighbours for our outside address."""
@@ -112,8 +116,8 @@ class Discovery:
         self.book = RecordBook(genesis_hash, chain.registered)
         self.reach = ReachBook(genesis_hash, chain.permitted)
         self.latencies = Latencies()
-        self.directory = RecordDirectory(self.book, transport, clock, self.latencies, keys)
         self.outside = OutsideAddress()
+        self.directory = RecordDirectory(self.book, transport, clock, self.latencies, keys, self._dialable)
         self.relay = Relay(transport, names, penalties)
         self.reservations = RelayReservations(transport, names, rng, address_of)
         self.gossip = RecordGossip(transport, names, self.book, clock, penalties)
@@ -195,6 +199,9 @@ class Discovery:
                 direct.insert(0, outside)
         return tuple(address for address in direct if _is_address(address))
 
+    def _dialable(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return dialable(addresses, self._own_addresses(), is_public=self.outside.host() is not None)
+
     def _outside_address(self) -> str | None:
         for address in self._transport.addresses():
             parts = address.split("/")
@@ -226,7 +233,8 @@ class Discovery:
         peer = self._rng.choice(fresh)
         self._fetched[(netuid, peer)] = now
         try:
-            await self.gossip.fetch(self._requests, peer, netuid)
+            with trio.move_on_after(FETCH_SECONDS):
+                await self.gossip.fetch(self._requests, peer, netuid)
         except RequestError as error:
             self._log.debug("no services", peer=peer, netuid=netuid, reason=error.message)
 

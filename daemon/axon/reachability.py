@@ -39,6 +39,10 @@ MAX_PROBES: Final = 8
 MAX_TRIED: Final = 3
 """Endpoints of one hotkey that are tried in a round."""
 
+MAX_DIALED: Final = 3
+"""Addresses of one endpoint that a probe dials. Records may name a victim's addresses, eight in each of eight replicas:
+every prober would knock there for all of them."""
+
 Report = Callable[[int, Mapping[AccountId, int | None]], Awaitable[None]]
 """`(netuid, milliseconds or None by hotkey)`, after every round."""
 
@@ -145,9 +149,8 @@ class Prober:
         return latency
 
     async def _probe_directly(self, endpoint: Endpoint) -> float | None:
-        for address in ("", *endpoint.addresses):
-            if split_relay_address(address) is not None:
-                continue
+        direct = [address for address in endpoint.addresses if split_relay_address(address) is None]
+        for address in ("", *direct[:MAX_DIALED]):
             try:
                 if address:
                     await self._transport.dial(address)

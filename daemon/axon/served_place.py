@@ -1,6 +1,7 @@
 """One hotkey's methods on one subnet, from the moment a plugin offers them: served, announced, and taken back together.
 
 Serving begins when the subnet's table of callers has been read: before that every caller would look like a stranger.
+What cannot be announced is refused to the plugin at once: later nobody would be there to be told.
 """
 
 from __future__ import annotations
@@ -23,11 +24,23 @@ class ServedPlace:
     """A `PluginRegistration`."""
 
     def __init__(
-        self, service: AxonService, key: KeyPair, netuid: int, methods: Sequence[ServedMethod], handler: Handler
+        self,
+        service: AxonService,
+        key: KeyPair,
+        netuid: int,
+        methods: Sequence[ServedMethod],
+        handler: Handler,
+        *,
+        sealed: bool,
     ) -> None:
+        """`sealed`: only permit holders of the subnet learn the addresses. Raises MalformedError when the methods do
+        not fit into a record.
+        """
         self._service = service
         self._key = key
         self._netuid = netuid
+        self._sealed = sealed
+        service.discovery.announcer.check(key, netuid, _offered(methods))
         self._offer: tuple[Sequence[ServedMethod], Handler] | None = (methods, handler)
         self._registration: Registration | None = None
         service.hotkeys[AccountId(key.public_key)] = key
@@ -46,7 +59,8 @@ class ServedPlace:
         await self._service.view.watch(self._netuid, holders=holders)
 
     def replace(self, methods: Sequence[ServedMethod], handler: Handler) -> None:
-        """Serve these from now on; calls that run finish where they began."""
+        """Serve these from now on; calls that run finish where they began. Raises MalformedError, as the first time."""
+        self._service.discovery.announcer.check(self._key, self._netuid, _offered(methods))
         self._offer = (methods, handler)
         if self._registration is not None:
             self._registration.replace(methods, handler)
@@ -62,5 +76,13 @@ class ServedPlace:
             self._service.discovery.withdraw(self._key, self._netuid)
 
     def _announce(self, methods: Sequence[ServedMethod]) -> None:
-        offered = [OfferedMethod(m.name, m.version, m.stream_in, m.stream_out) for m in methods]
-        self._service.discovery.announce(self._key, self._netuid, offered)
+        self._service.discovery.announce(self._key, self._netuid, _offered(methods), sealed=self._sealed)
+
+
+def _offered(methods: Sequence[ServedMethod]) -> list[OfferedMethod]:
+    """As a record names them: of several versions of a method the newest."""
+    newest: dict[str, ServedMethod] = {}
+    for method in methods:
+        if method.name not in newest or method.version > newest[method.name].version:
+            newest[method.name] = method
+    return [OfferedMethod(m.name, m.version, m.stream_in, m.stream_out) for m in newest.values()]

@@ -26,6 +26,7 @@ from ...protocols.axon.own_calls import WithOwnCalls
 from ...protocols.axon.relay import relay_protocol
 from ...protocols.axon.server import AxonServer
 from ...protocols.axon.server_call import CallRecord
+from ...protocols.axon.status import Status
 from ...protocols.interfaces import Clock
 from ...protocols.names import NetworkNames
 from ...protocols.transport import PeerId
@@ -38,6 +39,7 @@ from .axon_metrics import AxonMetrics, AxonSample
 from .blobs import FOLDER as BLOBS
 from .blobs import PeerBlobs
 from .chain_view import ChainView
+from .dial_pace import PacedDirectory
 from .discovery import Discovery, DiscoverySettings
 from .health import HealthSample, peer_health
 from .keeping import Keeping, open_keeping
@@ -100,6 +102,7 @@ class AxonService:
             in_use=lambda peer: self.client.pool.uses(peer),
             settings=discovery or DiscoverySettings(announce=peer.settings.announce),
         )
+        self.paced = PacedDirectory(self.discovery.directory, transport, clock)
         self.queue = AdmissionQueue()
         self.metrics = AxonMetrics(self._sample)
         self._transport = WithOwnCalls(transport)
@@ -119,7 +122,7 @@ class AxonService:
             self._transport,
             names.request("axon"),
             genesis_hash,
-            self.discovery.directory,
+            self.paced,
             now_ns=lambda: clock.now() * 1000,
             random_bytes=surroundings.random_bytes,
             relay_protocol_id=relay_protocol(names),
@@ -158,7 +161,12 @@ class AxonService:
     def made(self, result: CallResult) -> None:
         """A call from here is over: count it, and let its latency order the endpoints of the hotkey."""
         self.metrics.made(result.status, result.latency)
-        if result.peer is not None and result.ok:
+        if result.peer is None:
+            return
+        if result.status is Status.DIAL_FAILED:
+            self.paced.failed(result.peer)
+        elif result.ok:
+            self.paced.reached(result.peer)
             self.discovery.latencies.note(result.peer, result.latency.network)
 
     def _dialable(self, peer: PeerId) -> str | None:

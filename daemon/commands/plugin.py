@@ -1,4 +1,4 @@
-"""`yumad plugin new|run|list|logs|reload|stop|scan`: miners and validators beside a running peer (AXON R24, R36, R43)."""
+"""`yumad plugin new|run|list|logs|reload|stop|scan`: miners and validators beside a peer (AXON R24, R36, R43)."""
 
 from __future__ import annotations
 
@@ -70,6 +70,9 @@ def run(
     role: Annotated[str, typer.Option("--role", help="miner, validator or both.")] = "miner",
     name: Annotated[str, typer.Option("--name", help="Name of the plugin (default: the file's).")] = "",
     variant: Annotated[str, typer.Option("--variant", help="A bad miner of the file, for test swarms.")] = "",
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Tell permit holders of the subnet only where it is served.")
+    ] = False,
     argument: Annotated[
         list[str] | None, typer.Option("--arg", help="Handed to the file, as sys.argv; may be repeated.")
     ] = None,
@@ -105,6 +108,7 @@ def run(
                 role=role,
                 hotkey=hotkey,
                 variant=variant,
+                sealed=sealed,
                 wallets=str(wallets.expanduser().absolute()),
                 arguments=argument or [],
                 environment=env or [],

@@ -86,7 +86,8 @@ def _bytes_of(data: bytes) -> bytes:
 
 def _document(report: ReceiptReport) -> dict[str, Any]:
     from ...consensus.ss58 import encode_address
-    from ...protocols.axon.envelope import verify_envelope, verify_reply
+    from ...protocols.axon.envelope import verify_envelope
+    from ...protocols.axon.replies import verify_reply
 
     receipt = report.receipt
     envelope, reply, trailer = receipt.envelope, receipt.reply, receipt.trailer

@@ -27,6 +27,8 @@ class PluginIdentity:
     """`miner`, `validator`, or both."""
     key: KeyPair = field(repr=False)
     """The hotkey; it never leaves the peer's process."""
+    sealed: bool = False
+    """Only permit holders of the subnet may learn where its methods are served."""
 
     @property
     def hotkey(self) -> AccountId:

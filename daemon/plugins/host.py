@@ -27,6 +27,7 @@ from .reload import reload_plugin
 from .settings import (
     FILE_NAME,
     PluginSettings,
+    any_sealed,
     check_file,
     check_name,
     check_settings,
@@ -87,6 +88,11 @@ class PluginHost:
         self._idle: dict[str, dict[str, Any]] = {}
         self._nursery: trio.Nursery | None = None
         self._closing = False
+        self._starting = trio.Lock()
+        """Of two commands that start one plugin the second sees what the first has done."""
+        self.hides_peer = any_sealed(folder)
+        """Whether a plugin of this home, running or not, is sealed, or was since the peer was started: nobody else may
+        be told where the peer is then."""
         self._log = get_logger("plugins")
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -120,29 +126,8 @@ class PluginHost:
         check_name(name)
         check_settings(settings)
         check_file(settings)
-        running = self._plugins.get(name)
-        if running is not None and running.state not in _ENDED:
-            raise PluginError(
-                f"plugin {name} runs already, from {running.settings.file}",
-                remedy=f"`yumad plugin reload {name}` takes its new code; or stop it, or choose another --name",
-            )
-        if self._closing or self._nursery is None:
-            raise PluginError("the peer is ending", remedy="start it again")
-        if running is None and len(self._plugins) >= MAX_PLUGINS:
-            raise PluginError(f"{MAX_PLUGINS} plugins run already", remedy="stop one first")
-        key = self._settings.open_key(settings.hotkey, settings.wallets)
-        for other in self._plugins.values():
-            if other is running or other.state is PluginState.STOPPED:
-                continue
-            if (other.who.netuid, other.who.key.public_key) == (settings.netuid, key.public_key):
-                raise PluginError(
-                    f"hotkey {settings.hotkey} works in subnet {settings.netuid} for plugin {other.who.name}",
-                    remedy="stop that one, or run one plugin with --role both",
-                )
-        if running is not None:
-            await self._in_own_task(lambda: running.stop(0.0, 0.0))
-        write_settings(self.folder / name, replace(settings, enabled=keep))
-        plugin = self._supervise(name, settings, key)
+        async with self._starting:
+            plugin = await self._start(name, settings, keep=keep)
         await plugin.settled(WAIT_SECONDS)
         return plugin.document()
 
@@ -206,6 +191,35 @@ class PluginHost:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
+    async def _start(self, name: str, settings: PluginSettings, *, keep: bool) -> SupervisedPlugin:
+        running = self._plugins.get(name)
+        if running is not None and running.state not in _ENDED:
+            raise PluginError(
+                f"plugin {name} runs already, from {running.settings.file}",
+                remedy=f"`yumad plugin reload {name}` takes its new code; or stop it, or choose another --name",
+            )
+        if self._closing or self._nursery is None:
+            raise PluginError("the peer is ending", remedy="start it again")
+        if running is None and len(self._plugins) >= MAX_PLUGINS:
+            raise PluginError(f"{MAX_PLUGINS} plugins run already", remedy="stop one first")
+        key = self._settings.open_key(settings.hotkey, settings.wallets)
+        self._check_free(settings, key, besides=running)
+        if running is not None:
+            await self._in_own_task(lambda: running.stop(0.0, 0.0))
+        write_settings(self.folder / name, replace(settings, enabled=keep))
+        return self._supervise(name, settings, key)
+
+    def _check_free(self, settings: PluginSettings, key: KeyPair, besides: SupervisedPlugin | None = None) -> None:
+        """Raises PluginError when another plugin works for the hotkey in that subnet."""
+        for other in self._plugins.values():
+            if other is besides or other.state is PluginState.STOPPED:
+                continue
+            if (other.who.netuid, other.who.key.public_key) == (settings.netuid, key.public_key):
+                raise PluginError(
+                    f"hotkey {settings.hotkey} works in subnet {settings.netuid} for plugin {other.who.name}",
+                    remedy="stop that one, or run one plugin with --role both",
+                )
+
     def _restore(self) -> None:
         """Start what ran when the peer ended; what cannot be started is listed with the reason."""
         for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
@@ -217,14 +231,19 @@ class PluginHost:
                 settings = read_settings(folder)
                 if settings.enabled and len(self._plugins) < MAX_PLUGINS:
                     check_file(settings)
-                    self._supervise(
-                        check_name(name), settings, self._settings.open_key(settings.hotkey, settings.wallets)
-                    )
+                    key = self._settings.open_key(settings.hotkey, settings.wallets)
+                    self._check_free(settings, key)  # settings may have been copied or changed by hand
+                    self._supervise(check_name(name), settings, key)
                 else:
                     self._idle[name] = _idle_document(name, settings, PluginState.STOPPED, None)
             except YumadError as error:
-                self._log.error("a plugin cannot be started", plugin=name, reason=error.message, remedy=error.remedy)
-                self._idle[name] = _idle_document(name, settings, PluginState.FAILED, error)
+                self._cannot_start(name, settings, error)
+            except Exception as error:  # whatever lies in the folder, the peer starts (DESIGN 14)
+                self._cannot_start(name, settings, PluginError(repr(error)[:200], remedy="run it anew"))
+
+    def _cannot_start(self, name: str, settings: PluginSettings | None, error: YumadError) -> None:
+        self._log.error("a plugin cannot be started", plugin=name, reason=error.message, remedy=error.remedy)
+        self._idle[name] = _idle_document(name, settings, PluginState.FAILED, error)
 
     def _supervise(self, name: str, settings: PluginSettings, key: KeyPair) -> SupervisedPlugin:
         assert self._nursery is not None
@@ -236,6 +255,7 @@ class PluginHost:
         )
         self._plugins[name] = plugin
         self._idle.pop(name, None)
+        self.hides_peer |= settings.sealed
         self._backend.enlist(plugin.who)
         self._nursery.start_soon(self._run, plugin)
         return plugin
@@ -273,6 +293,8 @@ class PluginHost:
         async def run() -> None:
             try:
                 await work()
+            except Exception as error:  # a fault of ours costs one command, never the peer (DESIGN 14)
+                self._log.error("a command to a plugin failed", error=repr(error))
             finally:
                 done.set()
 

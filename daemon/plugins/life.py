@@ -23,7 +23,7 @@ from ...protocols.axon.plugin_link import LinkClosedError, LinkLimits
 from ...protocols.axon.plugin_wire import FrameBuffer
 from ...protocols.axon.status import Status
 from .backend import PluginBackend, PluginIdentity
-from .log_ring import PluginLog
+from .log_ring import PluginLog, printable
 from .process_runner import Launch, PluginProcess
 from .session import PluginSession, Readiness
 from .settings import PluginSettings
@@ -265,7 +265,8 @@ class PluginLife:
         try:
             reason = await self.session.run()
             if reason and not self._stopping and not self.ended.is_set():
-                self.end_now(Problem("protocol", f"the connection was ended: {reason}", "use the yumad package"))
+                text = f"the connection was ended: {printable(reason)}"
+                self.end_now(Problem("protocol", text, "use the yumad package"))
         finally:
             self._on_lost(self)
         if not self._stopping:  # it hung up: nothing can be done with a process that nobody can talk to

@@ -31,10 +31,14 @@ FILE_BYTES: Final = 4 << 20
 RATE: Final = Quota(512 * 1024, 2)
 """Bytes that are kept: half a megabyte at once, a quarter of one in each second on."""
 
+LINE_COST: Final = 64
+"""Bytes that a line counts for besides its own: each is stamped, kept and written, and an empty one costs as much."""
+
 MAX_CHUNK: Final = 64 * 1024
 """Bytes handed over at one time."""
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What moves the cursor, ends a line or turns the direction of what follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class PluginLog:
 
     def feed(self, data: bytes) -> None:
         """Output of the process, at most MAX_CHUNK at a time."""
-        if not self._bucket.take_if_free(len(data), self._monotonic()):
+        if not self._bucket.take_if_free(len(data) + LINE_COST * data.count(b"\n"), self._monotonic()):
             self._dropped_bytes += len(data)
             self.dropped += len(data)
             self._part.clear()
@@ -130,7 +134,12 @@ class PluginLog:
 
 def printable(text: str) -> str:
     """`text` with control characters as escapes."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _CONTROL.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def _shown(line: bytes) -> str:

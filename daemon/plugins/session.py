@@ -83,7 +83,8 @@ class PluginSession:
         buffer: FrameBuffer,
         last_heard: int,
     ) -> None:
-        """`store` is the plugin's own folder. `on_ready` may raise YumadError, which the plugin is told; `on_failed` gets code, text and remedy."""
+        """`store` is the plugin's own folder. `on_ready` may raise YumadError, which the plugin is told; `on_failed`
+        gets code, text and remedy."""
         self._who, self._backend, self._store = who, backend, store
         self._on_ready, self._on_failed = on_ready, on_failed
         self._log = get_logger("plugins")
@@ -168,6 +169,7 @@ class PluginSession:
                 "stake": standing.stake,
                 "request_id": bytes(call.request_id),
                 "seconds": call.deadline - trio.current_time(),
+                "codecs": list(call.codecs),
                 "body": bytes(call.body),
             },
         )

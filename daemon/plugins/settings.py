@@ -45,6 +45,8 @@ class PluginSettings:
     wallets: str = DEFAULT_WALLETS
     variant: str = ""
     """Another way of answering that the file names, such as a bad miner for a test swarm; empty for the honest one."""
+    sealed: bool = False
+    """Where its methods are served is told to permit holders of the subnet only (AXON R33)."""
     arguments: tuple[str, ...] = ()
     """Handed to the author's file, as `sys.argv`."""
     environment: tuple[str, ...] = ()
@@ -89,7 +91,11 @@ def check_settings(settings: PluginSettings) -> PluginSettings:
 def check_file(settings: PluginSettings) -> None:
     """Raises PluginSettingsError when the author's file is not there."""
     path = Path(settings.file)
-    if not path.is_file() or path.suffix != ".py":
+    try:
+        is_file = path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        is_file = False
+    if not is_file or path.suffix != ".py":
         raise PluginSettingsError(
             f"{path} is no Python file", remedy="name the file that has the Subnet, such as miner.py"
         )
@@ -136,6 +142,8 @@ def read_settings(folder: Path) -> PluginSettings:
         raise PluginSettingsError(f"{path} cannot be read: {error}", remedy="start the plugin anew") from error
     except tomllib.TOMLDecodeError as error:
         raise PluginSettingsError(f"{path} is not TOML: {error}", remedy="mend the line named") from error
+    except RecursionError as error:
+        raise PluginSettingsError(f"{path} is nested too deeply", remedy="start the plugin anew") from error
     known = {field.name: field for field in fields(PluginSettings)}
     values: dict[str, Any] = {}
     for name, value in document.items():
@@ -150,6 +158,17 @@ def read_settings(folder: Path) -> PluginSettings:
     if missing:
         raise PluginSettingsError(f"{path}: {', '.join(missing)} is missing", remedy="start the plugin anew")
     return check_settings(PluginSettings(**values))
+
+
+def any_sealed(plugins: Path) -> bool:
+    """Whether a plugin under the home's `plugins`, enabled or not, is sealed; damaged settings do not say."""
+    for file in plugins.glob(f"*/{FILE_NAME}"):
+        try:
+            if read_settings(file.parent).sealed:
+                return True
+        except PluginSettingsError:
+            continue
+    return False
 
 
 def _checked(path: Path, name: str, value: Any, kind: str) -> Any:

@@ -43,7 +43,9 @@ def open_inside(store: Path, path: str) -> BinaryIO:
                 os.close(descriptor)
             descriptor = entered
     except ValueError as error:  # not relative to the folder, or a zero in the name
-        raise PluginFileError(f"{path!r:.200} is not in the plugin's own folder", remedy=f"put it in {store}") from error
+        raise PluginFileError(
+            f"{path!r:.200} is not in the plugin's own folder", remedy=f"put it in {store}"
+        ) from error
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "links that lead in a circle"
         raise PluginFileError(f"{path!r:.200} cannot be read: {reason}", remedy="name a readable file") from error

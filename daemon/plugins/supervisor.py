@@ -64,7 +64,7 @@ class SupervisedPlugin:
         launcher: Launcher,
         limits: LinkLimits,
     ) -> None:
-        self.who = PluginIdentity(name, settings.netuid, ROLES[settings.role], key)
+        self.who = PluginIdentity(name, settings.netuid, ROLES[settings.role], key, settings.sealed)
         self.settings, self.log, self.times = settings, log, times
         self.state = PluginState.STARTING
         self.problem: Problem | None = None

@@ -8,6 +8,7 @@ from typing import Final
 
 from ...consensus.dev_accounts import dev_keypair
 from ...consensus.ss58 import encode_address
+from ...protocols.axon.codec_offer import own_codecs
 from ...protocols.axon.interfaces import Standing
 from ..host_interface import Metagraph
 
@@ -61,6 +62,7 @@ class FakeChain:
             {
                 "uid": neuron.uid, "hotkey": neuron.hotkey, "stake": neuron.stake, "permit": neuron.permit,
                 "incentive": neuron.incentive, "dividends": neuron.dividends, "reachable": neuron.reachable,
+                "codecs": list(own_codecs()),
             }
             for neuron in self
         ]  # fmt: skip

@@ -14,6 +14,7 @@ import trio
 
 from ...consensus.types import InvalidError
 from ...protocols.axon.aggregators import built_in_aggregator
+from ...protocols.axon.codec_offer import own_codecs
 from ...protocols.axon.interfaces import (
     CallReply,
     CallResult,
@@ -60,6 +61,7 @@ class MemoryIncoming:
     body: bytes
     arriving: trio.MemoryReceiveChannel[bytes] | None = None
     leaving: trio.MemorySendChannel[bytes] | None = None
+    codecs: Sequence[str] = field(default_factory=own_codecs)
 
     async def messages(self) -> AsyncIterator[bytes]:
         """The caller's stream."""

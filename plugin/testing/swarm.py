@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 from ...consensus.types import InvalidError
+from ...protocols.axon.codec_offer import own_codecs
 from ..calling import Calls
 from ..load import Plugin, load_plugin, plugin_of
 from ..method import DefinitionError, Method
@@ -171,8 +172,9 @@ class Swarm:
         if calling is None:
             calling = await self.add("validator/0", "validator", target.plugin, self.folder)
         calls = Calls(
-            calling.host, calling.hotkey, {node.hotkey: node.uid for node in self.nodes}, self.network.random_bytes
-        )
+            calling.host, calling.hotkey, {node.hotkey: node.uid for node in self.nodes}, self.network.random_bytes,
+            {node.hotkey: own_codecs() for node in self.nodes},
+        )  # fmt: skip
         return await calls.call(target.hotkey, method, request, timeout)
 
     def scores(self) -> dict[str, float]:

@@ -174,5 +174,5 @@ class _WireIncoming:
         self.method, self.version = call.method.name, call.method.version
         self.netuid, self.standing, self.request_id = call.netuid, call.caller_standing, call.request_id
         self.caller, self.receiver = address_of(call.caller), address_of(call.receiver)
-        self.deadline, self.body = call.deadline, call.body
+        self.deadline, self.body, self.codecs = call.deadline, call.body, call.codecs
         self.messages, self.send = call.messages, call.send

@@ -79,15 +79,15 @@ class Offer:
     expires: float
     """On trio's clock."""
     peers: frozenset[PeerId] = frozenset()
-    hotkeys: Container[AccountId] = frozenset()
+    hotkeys: Container[AccountId] | None = None
 
     def admits(self, peer: PeerId, hotkeys: Collection[AccountId], now: float) -> bool:
         """Whether that peer may fetch, with the hotkeys that have certified it."""
         if now >= self.expires:
             return False
-        return (
-            not (self.peers or self.hotkeys) or peer in self.peers or any(hotkey in self.hotkeys for hotkey in hotkeys)
-        )
+        if self.hotkeys is None:
+            return not self.peers or peer in self.peers
+        return peer in self.peers or any(hotkey in self.hotkeys for hotkey in hotkeys)
 
 
 def _no_hotkey(peer: PeerId, certificate: bytes) -> AccountId:

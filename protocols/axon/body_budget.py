@@ -44,11 +44,10 @@ class RequestBudget:
 
     async def take_within(self, caller: AccountId, size: int, seconds: float) -> bool:
         """The same, waiting up to `seconds` for room."""
-        with trio.move_on_after(seconds):
+        with trio.move_on_after(seconds) as scope:
             while not self.take(caller, size):
                 await self._released.park()
-            return True
-        return False
+        return not scope.cancelled_caught
 
     def release(self, caller: AccountId, size: int) -> None:
         """Bytes that were counted are gone."""

@@ -19,7 +19,7 @@ from ..transport import DialFailed, StreamRefused
 from .client_call import OutgoingCall, exchange
 from .client_stream import ClientStream, open_call_stream
 from .envelope import Flag, check_method
-from .fan_out import Gate, Turn
+from .fan_out import Gate
 from .frames import Part
 from .interfaces import CallResult, CallTransport, Directory, Endpoint, Latency, StreamAborted
 from .limits import AxonLimits
@@ -118,9 +118,9 @@ class AxonClient:
         results: list[CallResult | None] = [None] * len(targets)
         slots = trio.Semaphore(limit)
 
-        async def one(position: int, outgoing: OutgoingCall, turn: Turn | None) -> None:
+        async def one(position: int, outgoing: OutgoingCall, gate: Gate | None) -> None:
             try:
-                results[position] = await self._call(outgoing, idempotent, turn)
+                results[position] = await self._call(outgoing, idempotent, gate)
             finally:
                 slots.release()
 
@@ -130,7 +130,7 @@ class AxonClient:
                 outgoing = self._outgoing(key, netuid, hotkey, method, own, body_hash, version, deadline)
                 if channel:
                     outgoing = _in_channel(outgoing)
-                nursery.start_soon(one, position, outgoing, Turn(gate) if position < limit else None)
+                nursery.start_soon(one, position, outgoing, gate if position < limit else None)
         return [result for result in results if result is not None]
 
     @asynccontextmanager
@@ -211,15 +211,15 @@ class AxonClient:
     def _open_timeout(self, deadline: float) -> float:
         return max(0.0, min(OPEN_TIMEOUT, deadline - trio.current_time()))
 
-    async def _call(self, call: OutgoingCall, idempotent: bool, turn: Turn | None) -> CallResult:
+    async def _call(self, call: OutgoingCall, idempotent: bool, gate: Gate | None) -> CallResult:
         began = trio.current_time()
         sent: list[CallResult] = []
         try:
             with trio.CancelScope(deadline=call.deadline) as scope:
-                await self._try_endpoints(call, idempotent, turn, sent)
+                await self._try_endpoints(call, idempotent, gate, sent)
         finally:
-            if turn is not None:
-                turn.leave()
+            if gate is not None:
+                gate.leave()
         total = trio.current_time() - began
         if scope.cancelled_caught:
             return CallResult(
@@ -235,12 +235,12 @@ class AxonClient:
         return sent[-1]
 
     async def _try_endpoints(
-        self, call: OutgoingCall, idempotent: bool, turn: Turn | None, results: list[CallResult]
+        self, call: OutgoingCall, idempotent: bool, gate: Gate | None, results: list[CallResult]
     ) -> None:
         """Append a result per endpoint, until one says that the call must not be sent again."""
         endpoints = self._endpoints(call)
         for endpoint in (*endpoints, *endpoints[:1]):  # after the last one, once more the best
-            result = await self._attempt(call, endpoint, turn)
+            result = await self._attempt(call, endpoint, gate)
             results.append(result)
             lost = result.status is Status.DISCONNECTED_AFTER_SEND
             if not (lost and idempotent) and not result.status.resendable:
@@ -248,7 +248,7 @@ class AxonClient:
             if result.status.resendable and len(results) >= len(endpoints):
                 return
 
-    async def _attempt(self, call: OutgoingCall, endpoint: Endpoint, turn: Turn | None) -> CallResult:
+    async def _attempt(self, call: OutgoingCall, endpoint: Endpoint, gate: Gate | None) -> CallResult:
         while True:
             began = trio.current_time()
             try:
@@ -263,8 +263,8 @@ class AxonClient:
             was_fresh = lane.is_fresh
             try:
                 dial = trio.current_time() - began
-                if turn is not None:
-                    await turn.arrive()
+                if gate is not None:
+                    await gate.arrive()
                 result, reusable = await exchange(
                     call,
                     lane,

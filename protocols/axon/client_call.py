@@ -15,12 +15,14 @@ from ...consensus.signature import KeyPair, verify
 from ...consensus.types import AccountId, Hash32, MalformedError
 from ..transport import PeerId, StreamClosed
 from .certificate import RENEW_NS, decode_certificate, issue_certificate
-from .envelope import NO_SIGNATURE, Envelope, Flag, Reply, decode_reply, envelope_digest, reply_digest
+from .codec_offer import own_extension
+from .envelope import NO_SIGNATURE, Envelope, Flag, envelope_digest
 from .frames import FIRST_PART, MAX_PART, Kind, Part, decode_credit, frame, with_body, write_rest
 from .interfaces import CallResult, Latency
 from .limits import AxonLimits
 from .pool import Lane
 from .receipts import encode_receipt
+from .replies import Reply, decode_reply, reply_digest
 from .status import Status
 
 _NO_REQUEST: Final = bytes(16)
@@ -63,6 +65,7 @@ class OutgoingCall:
             body_length=len(self.body),
             body_hash=self.body_hash,
             flags=self.flags,
+            extension=own_extension(),
         ).unsigned_bytes()
         request = envelope_digest(self.genesis_hash, unsigned)
         return unsigned + (NO_SIGNATURE if self.is_channel else self.key.sign(request)), request

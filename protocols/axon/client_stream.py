@@ -19,12 +19,13 @@ from .client_call import (
     read_body,
     upload_rest,
 )
-from .envelope import Flag, Reply, Trailer, decode_trailer, sign_trailer, verify_trailer
+from .envelope import Flag
 from .frames import FIRST_PART, FRAMES_IN_A_ROW, Kind, Part, decode_credit, frame, with_body
 from .interfaces import CallResult, Latency, StreamAborted
 from .limits import AxonLimits
 from .pool import Lane
 from .receipts import encode_receipt
+from .replies import Reply, Trailer, decode_trailer, sign_trailer, verify_trailer
 from .status import Status
 from .streams import MessageReceiver, MessageSender
 

@@ -14,32 +14,14 @@ class Gate:
         self._opens_at = opens_at
         self._open = trio.Event()
 
-    def count(self) -> None:
-        """One more need not be waited for."""
-        self._missing -= 1
-        if self._missing <= 0:
-            self._open.set()
-
-    async def wait(self) -> None:
-        """Until it is open, at most until `opens_at`."""
-        with trio.move_on_at(self._opens_at):
-            await self._open.wait()
-
-
-class Turn:
-    """One call's place at a gate: counted once, however many endpoints and stale streams it takes."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-        self._is_counted = False
-
     async def arrive(self) -> None:
         """Ready to send: wait for the others."""
         self.leave()
-        await self._gate.wait()
+        with trio.move_on_at(self._opens_at):
+            await self._open.wait()
 
     def leave(self) -> None:
-        """Do not wait for this one any more."""
-        if not self._is_counted:
-            self._is_counted = True
-            self._gate.count()
+        """Do not wait for this one any more. Whoever passed the gate may leave again: it stays open."""
+        self._missing -= 1
+        if self._missing <= 0:
+            self._open.set()

@@ -150,6 +150,11 @@ class IncomingCall(Protocol):
         ...
 
     @property
+    def codecs(self) -> Sequence[str]:
+        """What the caller decodes beyond the codecs of the protocol (R10)."""
+        ...
+
+    @property
     def body(self) -> bytes | memoryview:
         """The request's body, complete and matching its signed hash."""
         ...

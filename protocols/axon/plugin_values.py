@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from ...consensus.types import AccountId, MalformedError
 from ..transport import PeerId
-from .envelope import MAX_TEXT
 from .interfaces import CallReply, CallResult, Latency, ServedMethod
 from .policy import Policy, Quota
+from .replies import MAX_TEXT
 from .status import Status
 
 MAX_BODY: Final = 16 << 20

@@ -13,19 +13,8 @@ from typing import Final
 
 from ...consensus import cbor
 from ...consensus.types import Hash32, MalformedError
-from .envelope import (
-    MAX_ENVELOPE,
-    Envelope,
-    Flag,
-    Reply,
-    Trailer,
-    decode_envelope,
-    decode_reply,
-    decode_trailer,
-    verify_envelope,
-    verify_reply,
-    verify_trailer,
-)
+from .envelope import MAX_ENVELOPE, Envelope, Flag, decode_envelope, verify_envelope
+from .replies import Reply, Trailer, decode_reply, decode_trailer, verify_reply, verify_trailer
 
 VERSION: Final = 1
 
@@ -84,8 +73,8 @@ def verify_receipt(data: bytes, *, request_body: bytes | None = None, reply_body
         reply, receipt.genesis_hash, request, envelope.receiver
     ):
         problems.append("the receiver did not sign this reply to this request")
-    if bool(reply.flags & Flag.STREAM_OUT) is not (trailer is not None):
-        problems.append("a stream's reply without its signed end, or an end without a stream")
+    if reply.flags & Flag.STREAM_OUT and trailer is None:
+        problems.append("the signed end of the stream is missing, which says how it ended")
     if trailer is not None and (
         trailer.request_id != envelope.request_id
         or not verify_trailer(trailer, receipt.genesis_hash, request, False, envelope.receiver)

@@ -22,6 +22,7 @@ from ...consensus.signature import KeyPair, verify
 from ...consensus.types import AccountId, Hash32, InvalidError, MalformedError, Micros, Signature
 from ..network_address import parse_network_address
 from ..transport import PeerId
+from .codec_offer import MAX_CODECS, MAX_NAME, is_codec_name
 from .envelope import MAX_METHOD, NO_SIGNATURE
 
 RECORD_VERSION: Final = 1
@@ -81,6 +82,8 @@ class ServiceRecord:
     """Unix microseconds of making; of two records of one peer the later counts."""
     expires: Micros
     signature: Signature = NO_SIGNATURE
+    codecs: tuple[str, ...] = ()
+    """What the peer decodes beyond the protocol's own codecs (R10). A record without any has no field for them."""
 
     @property
     def is_sealed(self) -> bool:
@@ -145,6 +148,7 @@ def make_record(
     *,
     addresses: Sequence[str] = (),
     boxes_hash: bytes = b"",
+    codecs: Sequence[str] = (),
 ) -> ServiceRecord:
     """A record of our own, good for RECORD_LIFETIME. Raises MalformedError when it would be refused by others.
 
@@ -159,6 +163,7 @@ def make_record(
         boxes_hash,
         now,
         Micros(now + RECORD_LIFETIME),
+        codecs=tuple(codecs),
     )
     while bare.addresses and len(encode_record(bare)) > MAX_RECORD_BYTES:
         bare = replace(bare, addresses=bare.addresses[:-1])
@@ -214,6 +219,7 @@ def _to_value(record: ServiceRecord) -> list[Any]:
         record.boxes_hash,
         record.sequence,
         record.expires,
+        *([[codec.encode("ascii") for codec in record.codecs]] if record.codecs else []),
         record.signature,
     ]
 
@@ -225,10 +231,12 @@ def encode_record(record: ServiceRecord) -> bytes:
 
 def decode_record(data: bytes) -> ServiceRecord:
     """Inverse of `encode_record`. Raises MalformedError."""
-    version, *rest = cbor.as_array(cbor.decode(data, max_bytes=MAX_RECORD_BYTES), 10, what="service record")
+    fields = cbor.as_array(cbor.decode(data, max_bytes=MAX_RECORD_BYTES), what="service record")
+    if len(fields) not in (10, 11):
+        raise MalformedError(f"service record: {len(fields)} items, expected 10 or 11")
+    version, netuid, hotkey, peer, methods, addresses, boxes_hash, sequence, expires, *codecs, signature = fields
     if cbor.as_uint(version, 8, what="record version") != RECORD_VERSION:
         raise MalformedError(f"service record version {version}, expected {RECORD_VERSION}")
-    netuid, hotkey, peer, methods, addresses, boxes_hash, sequence, expires, signature = rest
     record = ServiceRecord(
         netuid=cbor.as_uint(netuid, 16, what="netuid"),
         hotkey=AccountId(cbor.as_bytes(hotkey, 32, what="hotkey")),
@@ -239,6 +247,7 @@ def decode_record(data: bytes) -> ServiceRecord:
         sequence=Micros(cbor.as_uint(sequence, 63, what="sequence")),
         expires=Micros(cbor.as_uint(expires, 63, what="expiry")),
         signature=Signature(cbor.as_bytes(signature, 64, what="signature")),
+        codecs=_codecs(codecs[0]) if codecs else (),
     )
     if record.boxes_hash and record.addresses:
         raise MalformedError("a sealed service record shows no addresses")
@@ -268,6 +277,16 @@ def _method(value: object) -> OfferedMethod:
         cbor.as_bool(stream_out, what="stream out"),
         _none_or(schema, SCHEMA_BYTES, "schema"),
     )
+
+
+def _codecs(value: object) -> tuple[str, ...]:
+    names = [
+        cbor.as_bytes(item, what="codec", most=MAX_NAME)
+        for item in cbor.as_array(value, what="codecs", most=MAX_CODECS)
+    ]
+    if not names or not all(is_codec_name(name) for name in names) or len(set(names)) != len(names):
+        raise MalformedError("codecs are some short names, each once")
+    return tuple(name.decode("ascii") for name in names)
 
 
 def _none_or(value: object, length: int, what: str) -> bytes:

@@ -14,10 +14,11 @@ from ...consensus.types import AccountId, Hash32, MalformedError
 from ..transport import Stream, StreamClosed
 from .certificate import RENEW_NS, decode_certificate
 from .checks import CallRefused, check_call
-from .envelope import SIGNATURE_BYTES, Flag, Reply, decode_trailer, envelope_digest, envelope_outline, sign_reply
+from .envelope import SIGNATURE_BYTES, Flag, envelope_digest, envelope_outline
 from .frames import FIRST_PART, FRAMES_IN_A_ROW, FrameReader, Kind, decode_credit, frame
 from .limits import LONGEST_PACE
 from .registrations import Registration, ServedTable
+from .replies import Reply, decode_trailer, sign_reply
 from .server_call import CallRecord, ServerCall
 from .status import Status
 
@@ -197,7 +198,7 @@ class ServedStream:
         call = self._call
         assert call is not None
         self._call = None
-        self._skip = call.allowed - call.received
+        self._skip = call.request_body.outstanding
         self._rest()
 
     def _stream_over(self, caller: AccountId) -> None:
@@ -240,7 +241,7 @@ class ServedStream:
 
     async def _take_data(self, size: int) -> None:
         call = self._call
-        room = self._skip if call is None else call.allowed - call.received
+        room = self._skip if call is None else call.request_body.outstanding
         if not 0 < size <= room:
             raise MalformedError("nothing of a body, or more than was announced or granted")
         while size:
@@ -249,7 +250,7 @@ class ServedStream:
             if self._call is None:  # it may have ended while we waited
                 self._skip -= len(piece)
             else:
-                self._call.take_body(piece)
+                self._call.request_body.take(piece)
 
     async def _take_certificate(self, payload: bytes) -> None:
         # It costs a signature check, as a call does, and counts as one.

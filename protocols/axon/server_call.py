@@ -6,7 +6,7 @@ reader, which feeds it; its cancel scope ends at the caller's signed deadline.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -17,9 +17,12 @@ from ...consensus.types import U32_MAX, AccountId
 from ..transport import Stream, StreamClosed
 from .admission import Refused
 from .checks import CheckedCall, ServerContext
-from .envelope import Envelope, Flag, Reply, Trailer, sign_reply, sign_trailer, verify_trailer
-from .frames import FIRST_PART, Kind, Part, credit, frame, with_body, write_rest
+from .codec_offer import codecs_in
+from .envelope import Envelope, Flag
+from .frames import FIRST_PART, Kind, Part, frame, with_body, write_rest
 from .interfaces import CallReply, ServedMethod, Standing, StreamAborted
+from .replies import Reply, Trailer, sign_reply, sign_trailer, verify_trailer
+from .request_body import RequestBody
 from .status import Status
 from .streams import MessageReceiver, MessageSender
 
@@ -56,16 +59,7 @@ class ServerCall:
         self._arrived = arrived
         self.scope = trio.CancelScope(deadline=checked.deadline)
         envelope = checked.envelope
-        self._length = envelope.body_length
-        self.allowed = min(self._length, FIRST_PART)
-        """Bytes of the body that the caller may have sent by now."""
-        self.received = 0
-        self._body: bytes | bytearray = b""
-        self._hash = sha256() if self._length > FIRST_PART else None
-        self._body_waits: trio.Event | None = None
-        self._held = self.allowed
-        """Bytes counted in the budget of requests."""
-        self._is_body_over = False
+        self.request_body = RequestBody(envelope, stream, context.requests, context.limits)
         self.inbox: MessageReceiver | None = None
         self.outbox: MessageSender | None = None
         self.certificate: bytes = b""
@@ -115,10 +109,14 @@ class ServerCall:
         return self.scope.deadline
 
     @property
+    def codecs(self) -> Sequence[str]:
+        """Codecs that the caller decodes beyond the protocol's own."""
+        return codecs_in(self._checked.envelope.extension)
+
+    @property
     def body(self) -> bytes | memoryview:
         """The request's body, complete and matching its signed hash."""
-        body = self._body
-        return body if isinstance(body, bytes) else memoryview(body).toreadonly()
+        return self.request_body.data
 
     def messages(self) -> AsyncIterator[bytes]:
         """Messages of the caller's stream; raises StreamAborted unless it ends with a good trailer."""
@@ -139,25 +137,6 @@ class ServerCall:
         """The request as it came."""
         return self._checked.envelope
 
-    def take_body(self, data: bytes) -> None:
-        """Bytes of the body, in order, never more than `allowed`."""
-        size = len(data)
-        if self._is_body_over:
-            pass
-        elif size == self._length:
-            self._body = data
-        else:
-            if not self.received:
-                # Zeroed pages cost nothing until they are written: a caller must send what it makes us hold.
-                self._body = bytearray(self._length)
-            assert isinstance(self._body, bytearray)
-            self._body[self.received : self.received + size] = data
-            if self._hash is not None:
-                self._hash.update(data)
-        self.received += size
-        if self.received == self._length and self._body_waits is not None:
-            self._body_waits.set()
-
     # --- the call's task ----------------------------------------------------------------------------------------------
 
     async def run(self, done: Callable[[], None]) -> CallRecord:
@@ -167,7 +146,7 @@ class ServerCall:
         try:
             return await self._run(done)
         finally:
-            self._forget_body()
+            self.request_body.forget()
             self._context.replies.release(self._stream)
 
     async def _run(self, done: Callable[[], None]) -> CallRecord:
@@ -187,7 +166,7 @@ class ServerCall:
                 answer = CallReply(refusal.status, text=refusal.text, retry_after_ms=refusal.retry_after_ms)
             else:
                 try:
-                    refusal_of_body = await self._whole_body()
+                    refusal_of_body = await self.request_body.wait()
                     if refusal_of_body is None:
                         started = trio.current_time()
                         self._context.was_served(self.netuid, self.caller)
@@ -205,42 +184,13 @@ class ServerCall:
                 answer = CallReply(Status.CANCELLED, text="the server stopped serving this method")
             elif started:
                 answer = CallReply(Status.DEADLINE_EXCEEDED, text="the handler was cancelled at its deadline")
-        self._forget_body()
+        self.request_body.forget()
         queue = (started or trio.current_time()) - self._arrived
         handler = finished - started if started else 0.0
         await self._answer(answer, queue, handler, done)
         status = answer.status
         sent = len(answer.body) if self.outbox is None else self.outbox.sent_bytes
-        return CallRecord(checked.method.name, self.netuid, status, queue, handler, self._length, sent)
-
-    async def _whole_body(self) -> CallReply | None:
-        """Ask for the rest of the body and wait for it; a refusal when it cannot come, does not, or is another."""
-        limits, rest = self._context.limits, self._length - self.allowed
-        if rest:
-            if not await self._context.requests.take_within(self.caller, rest, limits.room_seconds):
-                return CallReply(
-                    Status.BUSY, text="no room for bodies", retry_after_ms=round(limits.room_seconds * 1000)
-                )
-            self._held += rest
-            self.allowed = self._length
-            await self._stream.write_all(credit(rest))
-        if self.received < self._length:
-            self._body_waits = trio.Event()
-            with trio.move_on_after(limits.upload_seconds + self._length / limits.upload_rate) as patience:
-                await self._body_waits.wait()
-            if patience.cancelled_caught:
-                return CallReply(Status.BUSY, text="the body came too slowly")
-        found = sha256(self._body) if self._hash is None else self._hash
-        if found.digest() != self._checked.envelope.body_hash:
-            return CallReply(Status.BAD_SIGNATURE, text="the body does not match its signed hash")
-        return None
-
-    def _forget_body(self) -> None:
-        """What is still to come of it is read past."""
-        self._is_body_over = True
-        self._body = b""
-        held, self._held = self._held, 0
-        self._context.requests.release(self.caller, held)
+        return CallRecord(checked.method.name, self.netuid, status, queue, handler, checked.envelope.body_length, sent)
 
     async def _handle(self, started: float) -> CallReply:
         limits, method = self._context.limits, self._checked.method

@@ -15,10 +15,10 @@ from typing import Final
 import trio
 
 from ...consensus.types import MalformedError
-from .envelope import Trailer
 from .frames import MAX_PART, Kind, Part, credit, frame
 from .interfaces import StreamAborted
 from .limits import AxonLimits
+from .replies import Trailer
 from .status import Status
 
 INITIAL_CREDIT: Final = 256 * 1024

@@ -12,8 +12,9 @@ from test_cli_chain import address, document, error_of, run
 from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.types import AccountId, Hash32
 from yumad.daemon.commands.output import Exit
-from yumad.protocols.axon.envelope import Envelope, Reply, Trailer, sign_envelope, sign_reply, sign_trailer
+from yumad.protocols.axon.envelope import Envelope, sign_envelope
 from yumad.protocols.axon.receipts import encode_receipt
+from yumad.protocols.axon.replies import Reply, Trailer, sign_reply, sign_trailer
 from yumad.protocols.axon.status import Status
 
 GENESIS = Hash32(bytes(range(32)))

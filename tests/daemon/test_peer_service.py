@@ -80,6 +80,7 @@ def host(
     store: PeerStore | None = None,
     skew: int = 0,
     height: int = 5,
+    is_hidden: bool = False,
 ) -> Host:
     key = KeyPair(bytes([number]) * 32)
     transport = network.transport(peer_id_of(key.public_key))
@@ -101,6 +102,7 @@ def host(
         SyncPeers(rng, enforcer),
         (f"/ip4/10.0.0.{key.public_key[0]}/tcp/30333",),
     )
+    service.is_hidden = lambda: is_hidden
     made = Host(key, transport, service, book, ledger, clock)
 
     def serve_status(peer: PeerId, request: Status) -> Iterable[bytes]:
@@ -277,3 +279,15 @@ async def test_r32_peer_with_another_connection_does_not_warn_of_its_bootstraps(
             await other.transport.dial(one.address)
             await trio.sleep(300)
     assert not [log for log in logs if log["log_level"] == "warning"]
+
+
+async def test_r33_hidden_peer_is_connected_but_nobody_learns_its_address(autojump_clock: MockClock) -> None:
+    net = network()
+    hub, hidden, third = host(net, 1), host(net, 2, is_hidden=True), host(net, 3)
+    async with running(hub, hidden, third):
+        hidden.service.want(hub.address)
+        third.service.want(hub.address)
+        await trio.sleep(300)
+        assert set(hub.service.connections()) == {hidden.id, third.id}
+        assert hub.book.get(hidden.id) is None and third.book.get(hidden.id) is None
+        assert hub.book.get(third.id) is not None

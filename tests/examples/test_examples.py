@@ -21,6 +21,14 @@ LATENCY = {"compute": 0.01, "inference": 0.2, "storage": 0.1}
 """Seconds one way: near where speed is paid, and elsewhere such that quotas are kept."""
 
 
+@pytest.fixture(autouse=True)
+def _own_search_path():
+    """Loading a plugin puts its folder on the search path; other tests shall not find its modules there."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_r28_incentive_follows_quality_with_two_validators(name):
     order = find_example(name).order

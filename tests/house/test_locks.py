@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("requirements/build.txt", "requirements/main.txt")
+LOCKS = ("requirements/build.txt", "requirements/main.txt", "requirements/bench.txt")
 
 
 def locked_versions(text: str) -> dict[str, str]:

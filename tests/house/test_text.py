@@ -12,7 +12,7 @@ MAX_MODULE_LINES = 500
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "misc", "common", "manager", "managers"})
 """Names under which anything can be filed, so that nothing is found (STYLE 7)."""
 
-BARE_NAMES = (".", "consensus", "storage", "protocols", "daemon")
+BARE_NAMES = (".", "consensus", "storage", "protocols", "plugin", "daemon")
 """What an import in a test must not begin with: `.` stands for a relative import."""
 
 # The words below are put together from halves, so that this file passes its own test.

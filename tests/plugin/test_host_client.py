@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from yumad.consensus.types import AccountId
 from yumad.daemon.plugins.backend import PluginIdentity
 from yumad.daemon.plugins.session import PluginSession, Readiness
 from yumad.plugin.host_client import HostError, HostFacts, SocketHostClient, connect_host
+from yumad.protocols.axon.blob_transfer import BlobUnavailable
 from yumad.protocols.axon.interfaces import CallReply, ServedMethod
 from yumad.protocols.axon.plugin_link import LinkLimits
 from yumad.protocols.axon.plugin_wire import FrameBuffer
@@ -31,7 +33,7 @@ ADDRESSES = [encode_address(key.public_key) for key in KEYS]
 
 @asynccontextmanager
 async def connected(
-    *roles: str, limits: LinkLimits | None = None
+    *roles: str, limits: LinkLimits | None = None, store: Path = Path("store")
 ) -> AsyncIterator[tuple[SocketHostClient, PluginSession, MemoryPeer, list[Readiness]]]:
     """A client and the peer's session at the two ends of a stream in memory."""
     peer, said = MemoryPeer(), list[Readiness]()
@@ -41,6 +43,7 @@ async def connected(
         theirs,
         who,
         peer,
+        store,
         on_ready=said.append,
         on_failed=lambda *problem: None,
         limits=limits or LinkLimits(),
@@ -48,7 +51,7 @@ async def connected(
         last_heard=0,
     )
     client = SocketHostClient(ours)
-    client._facts = HostFacts("small", 1, who.roles, ADDRESSES[0], (), Path("/store"), variant=None)
+    client._facts = HostFacts("small", 1, who.roles, ADDRESSES[0], (), store, variant=None)
     async with trio.open_nursery() as nursery:
         await nursery.start(client.run)
         await nursery.start(session.run)
@@ -111,12 +114,85 @@ async def test_metagraph_query_and_scores_reach_the_peer() -> None:
         assert (await client.metagraph())["block"] == 5
         assert await client.query("balance", ["x", 1]) == {"read": "balance", "n": 2}
         await client.scores_update({ADDRESSES[1]: 0.5}, ("ema", {"alpha": 0.2}), 7)
-        await client.scores_store([{"hotkey": ADDRESSES[2], "value": 1.0, "state": [1, 2.5]}])
+        rows = [{"hotkey": ADDRESSES[2], "value": 1.0, "state": [1, 2.5]}]
+        await client.scores_store(rows, ("Best", {"of": 3}), 8)
         one, two = AccountId(KEYS[1].public_key), AccountId(KEYS[2].public_key)
         assert peer.asked[-2][2] == ({one: 0.5}, "ema", {"alpha": 0.2}, 7)
-        assert peer.asked[-1][2] == [{"hotkey": two, "value": 1.0, "state": [1, 2.5]}]
+        stored = [{"hotkey": two, "value": 1.0, "state": [1, 2.5]}]
+        assert peer.asked[-1][2] == (stored, "Best", {"of": 3}, 8)
         peer.rows = [{"hotkey": bytes(one), "value": 0.5, "state": None, "rounds": 3}]
         assert await client.scores_load() == [{"hotkey": ADDRESSES[1], "value": 0.5, "state": None, "rounds": 3}]
+        assert peer.asked[-1][::2] == ("scores_load", None)
+        await client.scores_load(("Best", {"of": 3}))
+        assert peer.asked[-1][::2] == ("scores_load", ("Best", {"of": 3}))
+
+
+async def test_r11_content_goes_by_path_and_never_through_the_socket(tmp_path: Path) -> None:
+    store, outside = tmp_path / "store", tmp_path / "model.bin"
+    store.mkdir()
+    outside.write_bytes(b"m" * 1_000_000)
+    (store / "own.bin").write_bytes(b"own")
+    async with connected(store=store) as (client, session, peer, _):
+        session._link._buffer.most = 2000
+        for content in (outside, store / "own.bin", b"b" * 3_000_000):
+            blob_hash = await client.blob_put(content, None)
+            expected = content if isinstance(content, bytes) else content.read_bytes()
+            assert peer.blobs[blob_hash] == expected
+            assert peer.asked[-1][2] is None
+            assert [path.name for path in store.iterdir()] == ["own.bin"]
+        await client.blob_put(b"x", ADDRESSES[1:3])
+        assert peer.asked[-1][2] == [KEYS[1].public_key, KEYS[2].public_key]
+        path = await client.blob_get(blob_hash, ADDRESSES[1], 1 << 30)
+        assert path == store / "blobs" / blob_hash.hex()
+        assert path.read_bytes() == b"b" * 3_000_000
+        assert peer.asked[-1][2] == (blob_hash, KEYS[1].public_key, 1 << 30)
+
+
+async def test_r11_blob_that_cannot_be_had_is_an_error_of_its_own(tmp_path: Path) -> None:
+    async with connected(store=tmp_path) as (client, _, _, _):
+        with pytest.raises(BlobUnavailable, match="no source gave its list"):
+            await client.blob_get(bytes(32), ADDRESSES[1], 100)
+        with pytest.raises(HostError, match=r"nothing\.bin: No such file"):
+            await client.blob_put(tmp_path / "nothing.bin", None)
+
+
+@pytest.mark.parametrize(
+    ("request_name", "body", "reason"),
+    [
+        ("blob.put", {"path": "/etc/passwd", "to": None}, "is not in the plugin's own folder"),
+        ("blob.put", {"path": "../secret", "to": None}, "is not in the plugin's own folder"),
+        ("blob.put", {"path": "link", "to": None}, "is not in the plugin's own folder"),
+        ("blob.put", {"path": "folder/up/secret", "to": None}, "is not in the plugin's own folder"),
+        ("blob.put", {"path": "a\0b", "to": None}, "is not in the plugin's own folder"),
+        ("blob.put", {"path": "loop", "to": None}, "cannot be read"),
+        ("blob.put", {"path": "missing", "to": None}, "cannot be read: No such file"),
+        ("blob.put", {"path": "folder", "to": None}, "is no plain file"),
+        ("blob.put", {"path": "", "to": None}, "is no plain file"),
+        ("blob.put", {"path": "pipe", "to": None}, "is no plain file"),
+        ("blob.put", {"path": "x" * 5000, "to": None}, "path is not a text of at most"),
+        ("blob.put", {"path": "own", "to": [b"short"]}, "public keys of 32 bytes"),
+        ("blob.put", {"path": "own", "to": 3}, "an array of at most"),
+        ("blob.put", {"path": "own", "to": None, "from": bytes(32)}, "there is no field 'from'"),
+        ("blob.get", {"hash": bytes(31), "hotkey": bytes(32), "max_size": 1}, "hash is not"),
+        ("blob.get", {"hash": bytes(32), "hotkey": bytes(32), "max_size": 1 << 40}, "max_size is not"),
+        ("blob.get", {"hash": bytes(32), "hotkey": "x", "max_size": 1}, "hotkey is not"),
+    ],
+)
+async def test_r11_hostile_request_for_content_is_refused_with_words(
+    tmp_path: Path, request_name: str, body: dict[str, object], reason: str
+) -> None:
+    store = tmp_path / "store"
+    (store / "folder").mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (store / "own").write_bytes(b"own")
+    (store / "link").symlink_to(tmp_path / "secret")
+    (store / "folder" / "up").symlink_to(tmp_path)
+    (store / "loop").symlink_to(store / "loop")
+    os.mkfifo(store / "pipe")
+    async with connected(store=store) as (client, _, peer, _):
+        with pytest.raises(HostError, match=reason):
+            await client._ask(request_name, body)
+        assert peer.asked == []
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.1, 1.1])

@@ -175,6 +175,40 @@ async def test_r28_own_aggregator_keeps_its_states_at_the_peer_and_loads_them_be
         assert node.host.values[swarm.miners[0].hotkey] == 0.8
 
 
+async def test_r28_own_aggregator_that_has_changed_starts_anew(tmp_path: Path, yumad_clock: object) -> None:
+    class Worst(Best):
+        def __init__(self, start: float = 1.0) -> None:
+            self.start = start
+
+        def initial(self) -> Any:
+            return self.start
+
+        def update(self, state: Any, score: float) -> Any:
+            return min(state, score)
+
+        def value(self, state: Any) -> float:
+            return float(state)
+
+        def params(self) -> dict[str, Any]:
+            return {"start": self.start}
+
+    def judging_by(chosen: Aggregator) -> type[Validator]:
+        class Own(Echo):
+            aggregator = chosen
+
+        return Own
+
+    async with swarm_of(judging_by(Best()), tmp_path, miners=1) as swarm:
+        await swarm.rounds(1)
+        node, [miner] = swarm.validators[0], swarm.miners
+        for chosen, value in ((Worst(), 1.0), (Worst(0.5), 0.5), (Ema(0.25), 0.25), (Worst(), 1.0)):
+            again = await ValidatorRun.start(
+                Plugin(subnet, judging_by(chosen)), node.host, store=tmp_path / "0", threads=False
+            )
+            assert await again.round(), node.log
+            assert node.host.values == {miner.hotkey: value}
+
+
 async def test_run_plugin_plays_rounds_at_its_interval_until_cancelled(tmp_path: Path, yumad_clock: object) -> None:
     times = []
 
@@ -188,6 +222,38 @@ async def test_run_plugin_plays_rounds_at_its_interval_until_cancelled(tmp_path:
         with trio.move_on_after(7.0):
             await run_plugin(Plugin(subnet, Timed), "validator", host, store=tmp_path, threads=False)
     assert times == [0.0, 2.0, 4.0, 6.0]
+
+
+async def test_r24_r28_new_code_goes_on_after_the_rounds_that_the_old_code_ended_while_it_was_loading(
+    tmp_path: Path, yumad_clock: object
+) -> None:
+    seen = []
+
+    class New(Echo):
+        aggregator = Best()
+
+        async def start(self) -> None:
+            await trio.sleep(60.0)  # loading a model
+
+        def task(self, round: Round) -> Task | None:
+            seen.append(round.number)
+            return super().task(round)
+
+        def score(self, round: Round, task: Task, results: list[Result]) -> dict[str, float]:
+            return {r.hotkey: 0.1 for r in results}
+
+    async with swarm_of(New, tmp_path, miners=1) as swarm, trio.open_nursery() as nursery:
+        node = swarm.validators[0]
+        store = tmp_path / "0"
+        nursery.start_soon(lambda: run_plugin(Plugin(subnet, New), "validator", node.host, store=store, threads=False))
+        await trio.sleep(30.0)
+        (store / "round").write_text("41", "ascii")
+        node.host.states = {swarm.miners[0].hotkey: {"best": 0.9}}
+        node.host.aggregator = ("Best", New.aggregator.params())
+        await trio.sleep(31.0)
+        nursery.cancel_scope.cancel()
+    assert seen[0] == 42
+    assert node.host.states == {swarm.miners[0].hotkey: {"best": 0.9}}, "what the old code learned is not lost"
 
 
 async def test_validator_that_counts_blocks_waits_for_them(tmp_path: Path, yumad_clock: object) -> None:

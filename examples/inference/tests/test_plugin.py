@@ -26,10 +26,10 @@ def test_incentive_orders_the_variants_by_true_quality():
     assert scores["cheat/0"] < 0.05 * scores["good/0"]
 
 
-def test_garbage_and_late_answers_earn_nothing():
-    played = play(PLUGIN, rounds=12, miners=1, adversaries={"garbage": 1, "late": 1}, latency=0.2)
+def test_garbage_late_answers_and_questions_passed_on_without_stake_earn_nothing():
+    played = play(PLUGIN, rounds=12, miners=1, adversaries={"copy": 1, "garbage": 1, "late": 1}, latency=0.2)
     assert played.scores["miner/0"] > 0.2
-    assert played.scores["garbage/0"] == played.scores["late/0"] == 0.0
+    assert played.scores["copy/0"] == played.scores["garbage/0"] == played.scores["late/0"] == 0.0
 
 
 async def test_r21_holder_with_stake_may_ask_and_one_without_is_told_what_is_missing(tmp_path, autojump_clock):

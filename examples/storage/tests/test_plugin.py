@@ -31,6 +31,14 @@ def test_incentive_orders_the_variants_by_true_quality():
     assert scores["cheat/0"] == 0.0
 
 
+def test_miner_that_hands_shards_and_audits_on_earns_nothing():
+    """It is even let in by the honest miner, as a permit would."""
+    adversaries = {"copy": 1, "garbage": 1, "late": 1, "flood": 1}
+    played = play(PLUGIN, rounds=30, miners=3, adversaries=adversaries, latency=0.2)
+    assert played.scores["miner/0"] > 0.9
+    assert played.scores["copy/0"] == played.scores["garbage/0"] == played.scores["late/0"] == 0.0
+
+
 async def test_users_file_comes_back_after_a_miner_died_and_the_validator_restarted(tmp_path, autojump_clock):
     content = random.Random(1).randbytes(5 * SHARD_BYTES + 77)
     async with Swarm.of(PLUGIN, tmp_path, miners=5, variants={"weak": 1, "cheat": 2}, latency=0.1) as swarm:

@@ -405,3 +405,29 @@ async def test_r33_hotkey_that_lost_its_uid_can_be_withdrawn_and_a_bad_own_addre
         miner.discovery.withdraw(hotkey("miner"), SUBNET)
         await trio.sleep(3)
         assert miner.discovery.announcer._services == {}
+
+
+async def test_r33_neighbour_that_answers_slowly_does_not_keep_others_from_being_asked(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as world:
+        world.register("miner")
+        slow = await world.add("slow")
+        good = await world.add("good")
+        miner = await world.add("miner", connect=[good])
+        miner.discovery.announce(hotkey("miner"), SUBNET, METHODS)
+        await trio.sleep(60)
+        late = await world.add("late", connect=[slow])
+        fetch = late.discovery.gossip.fetch
+
+        async def page_after_page(client: RequestClient, peer: PeerId, netuid: int) -> int:
+            if peer == slow.peer:
+                await trio.sleep(600)
+            return await fetch(client, peer, netuid)
+
+        monkeypatch.setattr(late.discovery.gossip, "fetch", page_after_page)
+        late.discovery.follow(SUBNET)
+        await trio.sleep(5)
+        await late.transport.dial(f"{good.address}/p2p/{good.peer}")
+        await trio.sleep(25)
+        assert late.finds("miner") == [miner.peer]

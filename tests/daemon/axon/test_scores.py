@@ -77,6 +77,17 @@ async def test_r28_own_aggregator_is_stored_as_it_is_given(database: Database) -
     }
 
 
+async def test_r28_own_aggregator_that_has_changed_starts_anew(database: Database) -> None:
+    keeper = keeper_of(database)
+    await keeper.store(KEY, {MINER: (0.3, b"x")}, ("elo", {"k": 8}), 10)
+    assert list((await keeper.load_custom(KEY, ("elo", {"k": 8}))).rows) == [MINER]
+    for other in (("elo", {"k": 9}), ("rank", {"k": 8})):
+        assert (await keeper.load_custom(KEY, other)).rows == {}
+    await keeper.store(KEY, {OTHER: (0.4, b"")}, ("elo", {"k": 9}), 11)
+    assert keeper.values(KEY) == {OTHER: 0.4}
+    assert list((await keeper_of(database).load(KEY)).rows) == [OTHER]
+
+
 async def test_r28_hotkey_that_left_keeps_its_row_for_a_while(database: Database) -> None:
     keeper = keeper_of(database)
     await keeper.update(KEY, {MINER: 1.0, OTHER: 1.0}, EMA, 10)

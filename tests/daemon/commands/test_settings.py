@@ -33,3 +33,15 @@ def test_config_show_with_an_unknown_setting_suggests_the_right_one(tmp_path: Pa
     result = RUN.invoke(build_app(), ["config", "show", "--home", str(tmp_path)])
     assert result.exit_code == 2
     assert "did you mean 'max_peers'?" in result.stderr
+
+
+def test_r33_r35_config_show_tells_how_this_peer_can_be_reached_and_where_that_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.toml").write_text("relay_only = true\n")
+    monkeypatch.setenv("YUMAD_PROBE", "false")
+    result = RUN.invoke(build_app(), ["config", "show", "--home", str(tmp_path), "--origin", "--json"])
+    said = json.loads(result.stdout)
+    assert said["relay_only"] == {"value": True, "origin": "config.toml"}
+    assert said["probe"] == {"value": False, "origin": "environment"}
+    assert said["relay"] == {"value": True, "origin": "default"}

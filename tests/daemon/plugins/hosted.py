@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import trio
 from yumad.consensus.dev_accounts import dev_keypair
@@ -16,6 +18,7 @@ from yumad.daemon.plugins.backend import PluginIdentity
 from yumad.daemon.plugins.host import HostSettings, PluginHost
 from yumad.daemon.plugins.life import PluginTimes
 from yumad.daemon.plugins.settings import PluginSettings
+from yumad.protocols.axon.blob_transfer import BlobUnavailable
 from yumad.protocols.axon.interfaces import (
     CallReply,
     CallResult,
@@ -95,6 +98,7 @@ class Incoming:
     receiver: AccountId = AccountId(dev_keypair("sn1/3").public_key)
     request_id: bytes = bytes(16)
     deadline: float = 0.0
+    codecs: Sequence[str] = ("zstd",)
     given: Sequence[bytes] = ()
     cut: bool = False
     sent: list[bytes] = field(default_factory=list)
@@ -117,6 +121,7 @@ class MemoryPeer:
         self.asked: list[tuple[str, PluginIdentity, Any]] = []
         self.answer: Callable[[AccountId, bytes], bytes] = lambda target, body: body
         self.rows: list[dict[str, Any]] = []
+        self.blobs: dict[bytes, bytes] = {}
         self.heard: list[tuple[str, str, int]] = []
         """What the host told about plugins: word, plugin, version."""
 
@@ -185,11 +190,36 @@ class MemoryPeer:
     ) -> None:  # fmt: skip
         self.asked.append(("scores_update", who, (dict(scores), aggregator, dict(params), round)))
 
-    async def scores_load(self, who: PluginIdentity) -> Sequence[Mapping[str, Any]]:
+    async def scores_load(
+        self, who: PluginIdentity, aggregator: tuple[str, Mapping[str, Any]] | None
+    ) -> Sequence[Mapping[str, Any]]:
+        self.asked.append(("scores_load", who, aggregator))
         return self.rows
 
-    async def scores_store(self, who: PluginIdentity, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.asked.append(("scores_store", who, list(rows)))
+    async def scores_store(
+        self, who: PluginIdentity, rows: Sequence[Mapping[str, Any]], aggregator: str, params: Mapping[str, Any],
+        round: int,
+    ) -> None:  # fmt: skip
+        self.asked.append(("scores_store", who, (list(rows), aggregator, dict(params), round)))
+
+    async def blob_put(self, who: PluginIdentity, content: BinaryIO, to: Collection[AccountId] | None) -> bytes:
+        self.asked.append(("blob_put", who, to))
+        with content:
+            data = content.read()
+        blob_hash = sha256(data).digest()
+        self.blobs[blob_hash] = data
+        return blob_hash
+
+    async def blob_get(
+        self, who: PluginIdentity, blob_hash: bytes, target: AccountId, max_size: int, place: Callable[[Path], Path]
+    ) -> Path:
+        self.asked.append(("blob_get", who, (blob_hash, target, max_size)))
+        if blob_hash not in self.blobs:
+            raise BlobUnavailable("no source gave its list")
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.blobs[blob_hash])
+            file.flush()
+            return place(Path(file.name))
 
 
 class EchoStream:

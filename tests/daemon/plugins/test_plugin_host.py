@@ -14,7 +14,7 @@ from yumad.consensus.dev_accounts import dev_keypair
 from yumad.consensus.ss58 import encode_address
 from yumad.daemon.plugins.host import PluginError, UnknownPluginError
 from yumad.daemon.plugins.reload import ReloadError
-from yumad.daemon.plugins.settings import PluginSettingsError, read_settings
+from yumad.daemon.plugins.settings import PluginSettingsError, read_settings, write_settings
 from yumad.protocols.axon.status import Status
 
 ECHO = "serve(echo)"
@@ -32,6 +32,17 @@ async def test_plugin_that_is_ready_answers_calls_and_is_listed(tmp_path: Path) 
         listed = host.documents()[0]
         assert (listed["calls"], listed["failed_calls"], listed["restarts"]) == (1, 0, 0)
         os.kill(listed["pid"], 0)
+
+
+async def test_r33_sealed_plugin_is_registered_as_such_and_hides_its_peer_also_after_a_restart(tmp_path: Path) -> None:
+    async with hosting(tmp_path) as (host, peer):
+        await host.start("open", settings(write(tmp_path, ECHO), hotkey="dev:sn1/4"))
+        assert not peer.latest.who.sealed and not host.hides_peer
+        await host.start("small", settings(write(tmp_path, ECHO), sealed=True))
+        assert peer.latest.who.sealed and host.hides_peer
+        await host.stop("small")
+    async with hosting(tmp_path) as (host, peer):
+        assert host.hides_peer, "what was hidden is not shown because its plugin rests"
 
 
 async def test_plugin_sees_the_call_but_neither_password_nor_keys(tmp_path: Path, monkeypatch) -> None:
@@ -253,6 +264,43 @@ async def test_two_plugins_of_one_hotkey_in_one_subnet_are_refused(tmp_path: Pat
             await host.reload("none")
         with pytest.raises(PluginSettingsError, match="is no name"):
             await host.start("../up", settings(file))
+
+
+async def test_stopped_plugin_that_two_commands_start_at_once_runs_once(tmp_path: Path) -> None:
+    file = write(tmp_path, ECHO)
+    refused: list[PluginError] = []
+    async with hosting(tmp_path) as (host, peer):
+        await host.start("small", settings(file))
+        await host.stop("small")
+
+        async def start() -> None:
+            try:
+                await host.start("small", settings(file))
+            except PluginError as error:
+                refused.append(error)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(start)
+            nursery.start_soon(start)
+        assert len(refused) == 1
+        assert "runs already" in refused[0].message
+        assert [served.open for served in peer.served] == [False, True]
+
+
+async def test_settings_that_were_changed_by_hand_never_keep_the_peer_from_starting(tmp_path: Path) -> None:
+    good = settings(write(tmp_path, ECHO))
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    for name in ("first", "second", "long", "Bad Name"):
+        file = "/" + "x" * 5000 + ".py" if name == "long" else good.file
+        write_settings(plugins / name, replace(good, file=file))
+    (plugins / "deep").mkdir()
+    (plugins / "deep" / "plugin.toml").write_text("arguments = " + "[" * 5000)
+    async with hosting(tmp_path) as (host, _):
+        await until(lambda: state(host, "first") == "ready")
+        errors = {document["name"]: document["error"]["message"] for document in host.documents() if document["error"]}
+        assert set(errors) == {"second", "long", "Bad Name", "deep"}
+        assert "works in subnet 1 for plugin first" in errors["second"], "one hotkey, one plugin"
 
 
 async def test_streams_of_a_call_go_both_ways(tmp_path: Path) -> None:

@@ -116,7 +116,9 @@ def test_plugin_socket_stands_beside_the_control_socket() -> None:
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
-GOOD = PluginSettings("/x/miner.py", 1, "miner", "dev:sn1/3", arguments=('a "b"', "c\\d\x7f\n"), memory_mib=512)
+GOOD = PluginSettings(
+    "/x/miner.py", 1, "miner", "dev:sn1/3", arguments=('a "b"', "c\\d\x7f\n"), memory_mib=512, sealed=True
+)
 
 
 def test_settings_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -226,19 +228,30 @@ def test_control_characters_cannot_play_with_a_terminal(tmp_path: Path) -> None:
     log, _ = new_log(tmp_path)
     log.feed(b"\x1b[2J\x07 tab\tstays \xc2\x9b2J\r\n")
     assert texts(log) == ["\\x1b[2J\\x07 tab\tstays \\x9b2J"]
+    log.feed("ok \u202e txt.exe\n".encode())
+    assert texts(log)[-1] == "ok \\u202e txt.exe"
 
 
 def test_flood_is_thrown_away_counted_and_told_once(tmp_path: Path) -> None:
     log, clock = new_log(tmp_path)
     for _ in range(100):
         log.feed(b"y" * 65_535 + b"\n")
-    assert log.dropped == 92 * 65_536
+    assert log.dropped == 93 * 65_536
     clock.at += 10
     log.feed(b"calm again\n")
     assert texts(log)[-2:] == [
-        f"[yumad] {92 * 65_536} bytes of output were thrown away: the plugin writes too much",
+        f"[yumad] {93 * 65_536} bytes of output were thrown away: the plugin writes too much",
         "calm again",
     ]
+
+
+def test_flood_of_empty_lines_counts_for_what_its_lines_cost(tmp_path: Path) -> None:
+    log, clock = new_log(tmp_path)
+    for _ in range(640):  # ten seconds
+        clock.at += 1 / 64
+        log.feed(b"\n" * 4096)
+    assert (tmp_path / "log").stat().st_size < 3 << 20, "a stamp of 28 bytes for each byte that it writes"
+    assert len(log.lines()) == 100
 
 
 def test_file_is_rotated_and_bounded(tmp_path: Path) -> None:

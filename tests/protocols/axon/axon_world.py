@@ -11,7 +11,7 @@ import trio
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.types import AccountId, Hash32
 from yumad.protocols.axon.client import AxonClient
-from yumad.protocols.axon.envelope import Envelope, Reply, decode_reply, sign_envelope
+from yumad.protocols.axon.envelope import Envelope, sign_envelope
 from yumad.protocols.axon.frames import FrameReader, Kind, frame, with_body
 from yumad.protocols.axon.interfaces import (
     Admission,
@@ -25,6 +25,7 @@ from yumad.protocols.axon.interfaces import (
 from yumad.protocols.axon.limits import AxonLimits
 from yumad.protocols.axon.policy import Policy, Quota
 from yumad.protocols.axon.replay import MemoryReplayStore
+from yumad.protocols.axon.replies import Reply, decode_reply
 from yumad.protocols.axon.server import AxonServer
 from yumad.protocols.memory_transport import LinkQuality, MemoryNetwork
 from yumad.protocols.peer_ledger import Offence

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 import trio
-from yumad.consensus.types import AccountId
+from yumad.consensus.dev_accounts import dev_keypair
+from yumad.consensus.signature import KeyPair
+from yumad.consensus.types import AccountId, Hash32
+from yumad.protocols.axon.blob_sources import BlobSources
 from yumad.protocols.axon.blob_store_interface import (
     CHUNK,
     BlobList,
@@ -21,7 +24,18 @@ from yumad.protocols.axon.blob_store_interface import (
     list_of,
 )
 from yumad.protocols.axon.blob_transfer import BlobUnavailable, FetchReport, fetch_blob
-from yumad.protocols.axon.blobs import CHUNKS, LIST, BlobServer, Offer, encode_request
+from yumad.protocols.axon.blobs import (
+    CHUNKS,
+    LIST,
+    MAX_HOTKEYS,
+    MAX_STREAMS_PER_PEER,
+    BlobServer,
+    Offer,
+    encode_introduction,
+    encode_request,
+)
+from yumad.protocols.axon.certificate import certified_hotkey, issue_certificate
+from yumad.protocols.axon.interfaces import Endpoint
 from yumad.protocols.limits import Quota
 from yumad.protocols.memory_transport import LinkQuality, MemoryNetwork, MemoryTransport
 from yumad.protocols.transport import PeerId, StreamHandler
@@ -29,6 +43,7 @@ from yumad.storage.blobs import BlobFolder
 
 PROTOCOL = "/yumad/00000000/blob/1"
 FAST = Quota(1 << 34, 1)
+NOT_AVAILABLE, BAD_REQUEST = b"\0\0\0\1\1", b"\0\0\0\1\2"
 
 
 def folder_at(path: Path) -> BlobFolder[BlobList]:
@@ -74,11 +89,17 @@ class World:
         self.servers[PeerId(name)].offer(blob_hash, Offer(trio.current_time() + 600, **options))
         return blob_hash
 
-    async def fetch(self, blob_hash: bytes, *peers: str, **options: Any) -> Path:
+    async def fetch(self, blob_hash: bytes, *peers: str, certificate: bytes = b"", **options: Any) -> Path:
         store = folder_at(self.folder / "fetcher")
         names = [PeerId(peer) for peer in peers]
+        sources = BlobSources(self.fetcher, [Endpoint(name, ()) for name in names], certificate)
         return await fetch_blob(
-            self.fetcher, PROTOCOL, names, blob_hash, store, **{"max_size": 1 << 30, "timeout": 5.0, **options}
+            sources if certificate else self.fetcher,
+            PROTOCOL,
+            names,
+            blob_hash,
+            store,
+            **{"max_size": 1 << 30, "timeout": 5.0, **options},
         )
 
     async def ask(self, peer: str, request: bytes, size: int) -> bytes:
@@ -237,7 +258,7 @@ async def test_r11_silent_source_is_left_after_its_time(tmp_path: Path) -> None:
 async def test_r11_blob_is_served_to_those_it_was_offered_to(tmp_path: Path) -> None:
     hotkey, other = AccountId(bytes([1]) * 32), AccountId(bytes([2]) * 32)
     async with world_in(tmp_path) as world:
-        server = await world.server("a", hotkey_of=lambda peer, shown: hotkey)
+        server = await world.server("a", hotkey_of=lambda peer, shown: AccountId(shown))
         for number, (options, served) in enumerate(
             [
                 ({}, True),
@@ -250,10 +271,10 @@ async def test_r11_blob_is_served_to_those_it_was_offered_to(tmp_path: Path) -> 
         ):
             blob_hash = world.offer("a", b"content %d" % number, **options)
             if served:
-                await world.fetch(blob_hash, "a")
+                await world.fetch(blob_hash, "a", certificate=hotkey)
             else:
                 with pytest.raises(BlobUnavailable, match="not_available"):
-                    await world.fetch(blob_hash, "a")
+                    await world.fetch(blob_hash, "a", certificate=hotkey)
         expired = world.offer("a", b"expired")
         server.offer(expired, Offer(trio.current_time()))
         kept_private = world.stores[PeerId("a")].add(b"never offered")
@@ -262,6 +283,61 @@ async def test_r11_blob_is_served_to_those_it_was_offered_to(tmp_path: Path) -> 
         for blob_hash in (expired, kept_private, withdrawn, bytes(32)):
             with pytest.raises(BlobUnavailable, match="not_available"):
                 await world.fetch(blob_hash, "a")
+
+
+KEY = dev_keypair("fetching")
+GENESIS = Hash32(bytes(32))
+
+
+def certificate(peer: str, issued: int = 0, key: KeyPair = KEY) -> bytes:
+    return issue_certificate(key, GENESIS, PeerId(peer), issued=issued).encode()
+
+
+def certified(peer: PeerId, data: bytes) -> AccountId:
+    return certified_hotkey(data, GENESIS, peer, 10**9)
+
+
+async def test_r11_hotkey_is_proven_by_its_certificate_for_the_fetching_peer(tmp_path: Path) -> None:
+    async with world_in(tmp_path) as world:
+        await world.server("a", hotkey_of=certified)
+        blob_hash = world.offer("a", b"content", hotkeys=frozenset({AccountId(KEY.public_key)}))
+        with pytest.raises(BlobUnavailable, match="not_available"):
+            await world.fetch(blob_hash, "a")
+        for wrong in (certificate("somebody"), certificate("fetcher", issued=10**15), b"x" * 300):
+            with pytest.raises(BlobUnavailable, match="bad_request"):
+                await world.fetch(blob_hash, "a", certificate=wrong)
+        with pytest.raises(BlobUnavailable, match="not_available"):
+            await world.fetch(blob_hash, "a", certificate=certificate("fetcher", key=dev_keypair("other")))
+        path = await world.fetch(blob_hash, "a", certificate=certificate("fetcher"))
+        assert path.read_bytes() == b"content"
+
+
+async def test_r11_stream_shows_a_few_hotkeys_only(tmp_path: Path) -> None:
+    async with world_in(tmp_path) as world:
+        await world.server("a", hotkey_of=certified)
+        introduction = encode_introduction(certificate("fetcher"))
+        assert await world.ask("a", MAX_HOTKEYS * introduction + encode_request(LIST, bytes(32)), 5) == NOT_AVAILABLE
+        several = [encode_introduction(certificate("fetcher", key=dev_keypair(str(n)))) for n in range(MAX_HOTKEYS + 1)]
+        assert await world.ask("a", b"".join(several), 5) == BAD_REQUEST
+        assert await world.ask("a", b"\xff" * 4, 5) == BAD_REQUEST
+
+
+async def test_r11_source_is_dialed_by_the_addresses_of_its_record(tmp_path: Path) -> None:
+    async with world_in(tmp_path) as world:
+        await world.server("a", hotkey_of=certified)
+        blob_hash = world.offer("a", b"content", hotkeys=frozenset({AccountId(KEY.public_key)}))
+        await world.fetcher.disconnect(PeerId("a"))
+        relayed = "/memory/p2p/other/relay/p2p/a"
+        for addresses, works in (((), False), ((relayed,), False), ((relayed, "/memory/p2p/a"), True)):
+            endpoint = Endpoint(PeerId("a"), addresses)
+            sources = BlobSources(world.fetcher, [endpoint], certificate("fetcher"))
+            store = folder_at(world.folder / "fetcher")
+            if works:
+                path = await fetch_blob(sources, PROTOCOL, sources.peers, blob_hash, store, max_size=100)
+                assert path.read_bytes() == b"content"
+            else:
+                with pytest.raises(BlobUnavailable, match="no direct address is known"):
+                    await fetch_blob(sources, PROTOCOL, sources.peers, blob_hash, store, max_size=100)
 
 
 async def test_r11_blob_above_the_callers_limit_is_not_fetched(tmp_path: Path) -> None:
@@ -301,11 +377,11 @@ async def test_r11_chunks_beyond_the_end_are_not_available(tmp_path: Path) -> No
         assert await world.ask("a", encode_request(CHUNKS, blob_hash, 0, 2), 5) == b"\x00\x00\x00\x01\x01"
 
 
-async def test_r11_third_stream_of_a_peer_is_refused(tmp_path: Path) -> None:
+async def test_r11_stream_of_a_peer_beyond_its_share_is_refused(tmp_path: Path) -> None:
     async with world_in(tmp_path) as world:
         await world.server("a")
         blob_hash = world.offer("a", b"content")
-        for _ in range(2):
+        for _ in range(MAX_STREAMS_PER_PEER):
             await world.ask("a", encode_request(LIST, blob_hash), 5)
         assert await world.ask("a", encode_request(LIST, blob_hash), 5) == b"\x00\x00\x00\x01\x03"
 

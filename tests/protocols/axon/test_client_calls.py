@@ -21,11 +21,12 @@ from axon_world import (
     memory_world,
 )
 from trio.testing import MockClock
-from yumad.protocols.axon.envelope import Reply, decode_envelope, sign_reply
+from yumad.protocols.axon.envelope import decode_envelope
 from yumad.protocols.axon.frames import FrameReader, Kind, frame
 from yumad.protocols.axon.interfaces import CallReply, Endpoint, IncomingCall, ServedMethod
 from yumad.protocols.axon.limits import AxonLimits
 from yumad.protocols.axon.receipts import verify_receipt
+from yumad.protocols.axon.replies import Reply, sign_reply
 from yumad.protocols.axon.status import Reached, Status
 from yumad.protocols.memory_transport import LinkQuality
 from yumad.protocols.transport import PeerId, Stream

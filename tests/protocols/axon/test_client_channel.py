@@ -8,9 +8,10 @@ import trio
 from axon_world import CALLER, GENESIS, NETUID, OTHER, SERVER, RawCaller, account, memory_world, now_ns, signed_call
 from trio.testing import MockClock
 from yumad.protocols.axon.certificate import LIFETIME_NS, issue_certificate
-from yumad.protocols.axon.envelope import NO_SIGNATURE, Flag, Reply
+from yumad.protocols.axon.envelope import NO_SIGNATURE, Flag
 from yumad.protocols.axon.frames import Kind, frame
 from yumad.protocols.axon.limits import AxonLimits
+from yumad.protocols.axon.replies import Reply
 from yumad.protocols.axon.status import Status
 from yumad.protocols.transport import PeerId
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -10,8 +11,9 @@ from axon_world import CALLER, GENESIS, OTHER, SERVER, account
 from test_wire_envelope import envelope
 from yumad.consensus import cbor
 from yumad.consensus.types import MalformedError
-from yumad.protocols.axon.envelope import Reply, Trailer, sign_reply, sign_trailer
+from yumad.protocols.axon.envelope import Flag
 from yumad.protocols.axon.receipts import encode_receipt, verify_receipt
+from yumad.protocols.axon.replies import Reply, Trailer, sign_reply, sign_trailer
 from yumad.protocols.axon.status import Status
 
 QUESTION, ANSWER = b"hello", b"good day"
@@ -48,6 +50,16 @@ def test_r5_trailer_must_be_the_receivers() -> None:
     bad = sign_trailer(trailer, GENESIS, ENVELOPE.digest(), True, SERVER).encode()
     assert verify_receipt(encode_receipt(GENESIS, ENVELOPE.encode(), REPLY.encode(), good)).is_valid
     assert not verify_receipt(encode_receipt(GENESIS, ENVELOPE.encode(), REPLY.encode(), bad)).is_valid
+
+
+def test_r5_stream_whose_end_was_taken_out_proves_nothing() -> None:
+    begun = sign_reply(replace(REPLY, flags=Flag.STREAM_OUT), GENESIS, ENVELOPE.digest(), SERVER).encode()
+    failed = Trailer(ENVELOPE.request_id, Status.HANDLER_ERROR, 0, 0, bytes(32))
+    end = sign_trailer(failed, GENESIS, ENVELOPE.digest(), False, SERVER).encode()
+    assert verify_receipt(encode_receipt(GENESIS, ENVELOPE.encode(), begun, end)).is_valid
+    assert verify_receipt(encode_receipt(GENESIS, ENVELOPE.encode(), begun)).problems == (
+        "the signed end of the stream is missing, which says how it ended",
+    )
 
 
 def test_r5_every_flipped_bit_spoils_a_receipt() -> None:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from axon_world import GENESIS, PROTOCOL, SERVER, Offences, World, account
+from axon_world import GENESIS, OTHER, PROTOCOL, SERVER, Offences, RawCaller, World, account, signed_call
 from trio.testing import MockClock
 from yumad.protocols.axon.client import AxonClient
 from yumad.protocols.axon.interfaces import Endpoint
 from yumad.protocols.axon.limits import AxonLimits
-from yumad.protocols.axon.relay import relay_protocol, reserve
+from yumad.protocols.axon.relay import open_relayed, relay_protocol, reserve
 from yumad.protocols.axon.relay_service import Relay
 from yumad.protocols.axon.status import Status
 from yumad.protocols.memory_transport import MemoryNetwork
@@ -71,8 +71,25 @@ async def test_r35_miner_without_a_reservation_cannot_be_called(autojump_clock: 
         assert (await world.call()).status is Status.DIAL_FAILED
 
 
-async def test_r4_r35_no_certificate_counts_through_a_relay(autojump_clock: MockClock) -> None:
+async def test_r4_r35_call_in_channel_mode_is_signed_where_it_goes_through_a_relay(autojump_clock: MockClock) -> None:
     async with relayed_world(AxonLimits(allow_channel=True)) as (world, _):
         result = await world.call(channel=True)
-        assert result.status is not Status.OK
+        assert result.ok
+        assert result.receipt
+        assert "MALFORMED" not in world.outcomes()
+
+
+async def test_r6_r35_strangers_bad_calls_through_a_relay_do_not_mute_the_relay(autojump_clock: MockClock) -> None:
+    async with relayed_world() as (world, _):
+        world.server.is_relay = lambda peer: peer == "relay"
+        for number in range(20):
+            stream = await open_relayed(
+                world.client_transport, relay_protocol(NAMES), world.endpoint.addresses[0], timeout=5
+            )
+            bad = signed_call(caller=account(OTHER), request_id=bytes([number]) * 16)
+            caller = RawCaller(stream)
+            assert (await caller.ask(bad)).status is Status.BAD_SIGNATURE
+            assert await caller.frame() is None, "each costs its sender a stream"
+            await stream.reset()
+        assert world.offences.seen == []
         assert (await world.call()).ok

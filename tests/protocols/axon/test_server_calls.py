@@ -89,13 +89,34 @@ async def test_r3_slow_upload_is_fresh_by_its_envelope_and_served(autojump_clock
     async with memory_world() as world:
         world.serve()
         caller = await RawCaller.open(world)
-        body = bytes(range(256)) * 512
+        body = bytes(range(256)) * 16_384
         await caller.send(signed_call(body, seconds=600), body)
         assert await caller.frame() == (Kind.CREDIT, (len(body) - 65_536).to_bytes(8, "big"))
-        for at in range(65_536, len(body), 4_096):
-            await trio.sleep(20)
-            await caller.write(frame(Kind.DATA, body[at : at + 4_096]))
+        began = trio.current_time()
+        for at in range(65_536, len(body), 65_536):
+            await trio.sleep(0.5)  # a link of 1 Mbit/s
+            await caller.write(frame(Kind.DATA, body[at : at + 65_536]))
+        assert trio.current_time() - began > 30
         assert (await caller.reply()).status is Status.OK
+
+
+async def test_r6_body_that_does_not_come_gives_its_slot_back_long_before_the_signed_deadline(
+    autojump_clock: MockClock,
+) -> None:
+    queue = AdmissionQueue()
+    async with memory_world(admission=Admission(queue, CallerLimiter())) as world:
+        world.serve(echo, ServedMethod("echo", policy=OPEN, concurrency=1))
+        caller = await RawCaller.open(world)
+        body = bytes(1_000_000)
+        await caller.send(signed_call(body, seconds=3600), body)
+        assert await caller.frame() == (Kind.CREDIT, (len(body) - 65_536).to_bytes(8, "big"))
+        began = trio.current_time()
+        reply = await caller.reply()
+        assert (reply.status, reply.text) == (Status.BUSY, "the body came too slowly")
+        assert 10 < trio.current_time() - began < 30
+        assert queue.running == 0
+        assert world.server.context.requests.held == 0
+        assert (await world.call()).ok
 
 
 async def test_r6_body_is_not_asked_for_before_the_call_is_admitted(autojump_clock: MockClock) -> None:

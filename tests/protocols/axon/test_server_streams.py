@@ -25,11 +25,12 @@ from trio.testing import MockClock
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.types import Hash32
 from yumad.protocols.axon.client_stream import ClientStream
-from yumad.protocols.axon.envelope import Flag, Reply, Trailer, sign_reply, sign_trailer
+from yumad.protocols.axon.envelope import Flag
 from yumad.protocols.axon.frames import Kind, frame
 from yumad.protocols.axon.interfaces import CallReply, IncomingCall, ServedMethod, StreamAborted
 from yumad.protocols.axon.limits import AxonLimits
 from yumad.protocols.axon.receipts import decode_receipt, verify_receipt
+from yumad.protocols.axon.replies import Reply, Trailer, sign_reply, sign_trailer
 from yumad.protocols.axon.status import Status
 from yumad.protocols.axon.streams import INITIAL_CREDIT
 

@@ -14,15 +14,9 @@ import pytest
 from test_wire_frames import reader
 from yumad.consensus.types import AccountId, Hash32, MalformedError
 from yumad.protocols.axon.certificate import decode_certificate
-from yumad.protocols.axon.envelope import (
-    decode_envelope,
-    decode_reply,
-    decode_trailer,
-    verify_envelope,
-    verify_reply,
-    verify_trailer,
-)
+from yumad.protocols.axon.envelope import decode_envelope, verify_envelope
 from yumad.protocols.axon.receipts import verify_receipt
+from yumad.protocols.axon.replies import decode_reply, decode_trailer, verify_reply, verify_trailer
 from yumad.protocols.transport import PeerId, StreamClosed
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -15,23 +15,26 @@ from yumad.protocols.axon.envelope import (
     MAX_ENVELOPE,
     MAX_EXTENSION,
     Envelope,
-    Reply,
-    Trailer,
+    Flag,
     decode_envelope,
-    decode_reply,
-    decode_trailer,
     envelope_outline,
     sign_envelope,
-    sign_reply,
-    sign_trailer,
     verify_envelope,
-    verify_reply,
-    verify_trailer,
 )
 from yumad.protocols.axon.interfaces import ServedMethod
 from yumad.protocols.axon.limits import AxonLimits, KnockLimiter
 from yumad.protocols.axon.registrations import Registration, ServedTable
 from yumad.protocols.axon.replay import MemoryReplayStore
+from yumad.protocols.axon.replies import (
+    Reply,
+    Trailer,
+    decode_reply,
+    decode_trailer,
+    sign_reply,
+    sign_trailer,
+    verify_reply,
+    verify_trailer,
+)
 from yumad.protocols.axon.status import Status
 
 NOW = 1_800_000_000 * 10**9
@@ -160,9 +163,9 @@ def test_r12_method_names_are_short_and_plain(name: str) -> None:
         decode_envelope(bytes(data), GENESIS)
 
 
-def test_outline_of_an_envelope_is_its_id_and_body_length() -> None:
-    good = envelope(3, b"hello")
-    assert envelope_outline(good.encode()) == (good.request_id, 5)
+def test_outline_of_an_envelope_is_its_id_body_length_and_flags() -> None:
+    good = envelope(3, b"hello", flags=Flag.STREAM_IN)
+    assert envelope_outline(good.encode()) == (good.request_id, 5, Flag.STREAM_IN)
     assert envelope_outline(b"short") is None
 
 

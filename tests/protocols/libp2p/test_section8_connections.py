@@ -121,6 +121,16 @@ async def test_dials_at_once_do_not_pass_the_connection_cap() -> None:
         assert reasons == ["the connection cap is reached"] * 3
 
 
+async def test_dials_at_once_fill_the_connection_cap_to_its_last_place() -> None:
+    ours = make_transport(1, limits=ConnectionLimits(total=16, reserved_outbound=16))
+    others = [make_transport(number) for number in range(2, 18)]
+    async with running(ours, *others):
+        async with trio.open_nursery() as nursery:
+            for other in others:
+                nursery.start_soon(ours.dial, other.addresses()[0])
+        assert len(ours.connected()) == 16
+
+
 async def test_banned_peer_is_dropped_and_refused_both_ways_until_the_ban_ends() -> None:
     a, b = make_transport(1), make_transport(2)
     async with running(a, b):
