@@ -49,31 +49,53 @@ class ServiceBackend:
         """Metagraphs by subnet, with the final height they are of."""
         self._reading: dict[str, _Reading] = {}
         """By plugin."""
+        self._present: dict[str, tuple[PluginIdentity, int]] = {}
+        """Plugins that are run, by name, with the version of their code; 0 before it is known."""
 
     # --- being there ------------------------------------------------------------------------------------------------
 
     def enlist(self, who: PluginIdentity) -> None:
         """A plugin of this hotkey is run from now on: know its subnet, and look after its weights if it scores."""
         service = self._service
+        self._present[who.name] = who, 0
         service.hotkeys[who.hotkey] = who.key
         service.discovery.follow(who.netuid)
         if "validator" in who.roles and service.keeping.scheduler.status(who.hotkey, who.netuid) is None:
-            service.nursery.start_soon(self._look_after, who, 0)
+            service.nursery.start_soon(self._look_after, who)
 
-    async def _look_after(self, who: PluginIdentity, version: int) -> None:
+    async def _look_after(self, who: PluginIdentity) -> None:
+        scheduler = self._service.keeping.scheduler
         await self._service.keeping.scores.load(_key(who))
-        await self._service.keeping.scheduler.add(who.key, who.netuid, version_key=version)
+        present, version = self._present.get(who.name, (None, 0))
+        if present is who:
+            await scheduler.add(who.key, who.netuid, version_key=version)
+            if self._present.get(who.name, (None, 0))[0] is not who:  # stopped meanwhile
+                scheduler.remove(who.hotkey, who.netuid)
 
     def set_version(self, who: PluginIdentity, version: int) -> None:
         """The version of a validator's code, which its weights carry as their version key."""
+        self._present[who.name] = who, version
         if "validator" in who.roles:
-            self._service.nursery.start_soon(self._look_after, who, version)
+            self._service.nursery.start_soon(self._look_after, who)
 
     def dismiss(self, who: PluginIdentity) -> None:
-        """It is not run any more. What was committed stays sealed and is revealed when it comes back in time."""
-        self._service.blobs.withdraw_all(who.name)
+        """It is not run any more. What was committed stays sealed and is revealed when it comes back in time.
+
+        Its key signs nothing from here on, and its subnet is not measured, unless another plugin needs them.
+        """
+        service = self._service
+        service.blobs.withdraw_all(who.name)
         if "validator" in who.roles:
-            self._service.keeping.scheduler.remove(who.hotkey, who.netuid)
+            service.keeping.scheduler.remove(who.hotkey, who.netuid)
+        self._present.pop(who.name, None)
+        self._reading.pop(who.name, None)
+        others = [other for other, _ in self._present.values()]
+        if all(other.hotkey != who.hotkey for other in others):
+            service.hotkeys.pop(who.hotkey, None)
+        if all(other.netuid != who.netuid for other in others):
+            service.discovery.unfollow(who.netuid)
+            service.view.unwatch(who.netuid)
+            self._graphs.pop(who.netuid, None)
 
     def register(self, who: PluginIdentity, methods: Sequence[ServedMethod], handler: Handler) -> PluginRegistration:
         """Serve and announce the methods once the subnet's table of callers is there."""

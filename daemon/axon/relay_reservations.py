@@ -48,6 +48,10 @@ class RelayReservations:
             f"{address}/p2p/{relay}/relay" for relay, (address, _) in sorted(self._held.items()) if relay in connected
         )
 
+    def holds(self, peer: PeerId) -> bool:
+        """Whether a peer relays for this one: what comes from it may be anybody's."""
+        return peer in self._held
+
     async def run(self, wanted: Callable[[], bool]) -> None:
         """Keep RELAYS reservations as long as they are wanted."""
         while True:

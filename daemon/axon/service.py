@@ -117,6 +117,7 @@ class AxonService:
             penalties=peer.enforcer,
             not_before_ns=self.keeping.replays.not_before,
             observe=self._observe,
+            is_relay=self.discovery.reservations.holds,
         )
         self.client = AxonClient(
             self._transport,

@@ -144,7 +144,7 @@ def ask_weak(request: Ask) -> Answer:
 @ask.variant("lazy")
 def ask_lazy(request: Ask) -> Answer:
     """A good model that stops early."""
-    return answered(good_model(), request, most=20)
+    return answered(good_model(), request, most=12)
 
 
 @ask.variant("cheat")

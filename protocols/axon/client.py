@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
 
@@ -23,7 +23,7 @@ from .fan_out import Gate
 from .frames import Part
 from .interfaces import CallResult, CallTransport, Directory, Endpoint, Latency, StreamAborted
 from .limits import AxonLimits
-from .pool import StreamPool
+from .pool import Lane, StreamPool
 from .status import Status
 
 FAN_OUT: Final = 256
@@ -74,17 +74,20 @@ class AxonClient:
         timeout: float,
         idempotent: bool = False,
         channel: bool = False,
+        max_reply: int | None = None,
     ) -> CallResult:
         """Call `receiver` as `key`, within `timeout` seconds in all.
 
         idempotent: it may be sent again even when it may have reached the handler (R8).
         channel: without signatures, where the server allows it (R4); there is no receipt then.
+        max_reply: bytes of a body that are taken, if that is less than the client's own limit.
 
         Raises ValueError when the method's name, its version or the netuid cannot be written into an envelope.
         """
         deadline = trio.current_time() + timeout
         outgoing = self._outgoing(key, netuid, receiver, method, body, sha256(body).digest(), version, deadline)
-        return await self._call(outgoing if not channel else _in_channel(outgoing), idempotent, None)
+        terms = _Terms(self._limits_for(max_reply), idempotent, None)
+        return await self._call(outgoing if not channel else _in_channel(outgoing), terms)
 
     async def call_many(
         self,
@@ -98,13 +101,15 @@ class AxonClient:
         timeout: float,
         idempotent: bool = False,
         channel: bool = False,
+        max_reply: int | None = None,
         limit: int = FAN_OUT,
     ) -> list[CallResult]:
         """Call all targets, a body each (a mapping) or one for all; a result each, in the order of the targets.
 
         Streams are opened first, then all requests are signed and sent together: the spread of `sent_at` is the skew.
         A target whose dial takes longer than a quarter of the timeout is sent to when it is ready. At most `limit`
-        calls are open at once; targets beyond it start as others end. Raises ValueError as `call` does.
+        calls are open at once; targets beyond it start as others end. All replies are held until the last is there:
+        `max_reply` bounds what targets can make us hold. Raises ValueError as `call` does.
         """
         check_method(method, version, netuid)
         deadline = trio.current_time() + timeout
@@ -117,10 +122,11 @@ class AxonClient:
         gate = Gate(min(limit, len(targets)), trio.current_time() + timeout * GATHER_SHARE)
         results: list[CallResult | None] = [None] * len(targets)
         slots = trio.Semaphore(limit)
+        limits = self._limits_for(max_reply)
 
-        async def one(position: int, outgoing: OutgoingCall, gate: Gate | None) -> None:
+        async def one(position: int, outgoing: OutgoingCall, terms: _Terms) -> None:
             try:
-                results[position] = await self._call(outgoing, idempotent, gate)
+                results[position] = await self._call(outgoing, terms)
             finally:
                 slots.release()
 
@@ -130,7 +136,8 @@ class AxonClient:
                 outgoing = self._outgoing(key, netuid, hotkey, method, own, body_hash, version, deadline)
                 if channel:
                     outgoing = _in_channel(outgoing)
-                nursery.start_soon(one, position, outgoing, gate if position < limit else None)
+                terms = _Terms(limits, idempotent, gate if position < limit else None)
+                nursery.start_soon(one, position, outgoing, terms)
         return [result for result in results if result is not None]
 
     @asynccontextmanager
@@ -211,44 +218,46 @@ class AxonClient:
     def _open_timeout(self, deadline: float) -> float:
         return max(0.0, min(OPEN_TIMEOUT, deadline - trio.current_time()))
 
-    async def _call(self, call: OutgoingCall, idempotent: bool, gate: Gate | None) -> CallResult:
+    def _limits_for(self, max_reply: int | None) -> AxonLimits:
+        limits = self._limits
+        return limits if max_reply is None else replace(limits, max_reply=min(max_reply, limits.max_reply))
+
+    async def _call(self, call: OutgoingCall, terms: _Terms) -> CallResult:
         began = trio.current_time()
         sent: list[CallResult] = []
         try:
             with trio.CancelScope(deadline=call.deadline) as scope:
-                await self._try_endpoints(call, idempotent, gate, sent)
+                await self._try_endpoints(call, terms, sent)
         finally:
-            if gate is not None:
-                gate.leave()
-        total = trio.current_time() - began
+            if terms.gate is not None:
+                terms.gate.leave()
         if scope.cancelled_caught:
+            total, dial = trio.current_time() - began, terms.dial
             return CallResult(
                 call.receiver,
                 Status.LOCAL_DEADLINE,
                 text=f"no reply within {call.deadline - began:.3g} s",
-                latency=Latency(network=total, total=total),
-                sent_at=sent[-1].sent_at if sent else 0.0,
-                peer=sent[-1].peer if sent else None,
+                latency=Latency(dial=dial, network=total - dial, total=total),
+                sent_at=0.0 if terms.lane is None else terms.lane.sent_at,
+                peer=None if terms.lane is None else terms.lane.peer,
             )
         if not sent:
             return CallResult(call.receiver, Status.NO_RECORD, text="nobody has told where this hotkey is reached")
         return sent[-1]
 
-    async def _try_endpoints(
-        self, call: OutgoingCall, idempotent: bool, gate: Gate | None, results: list[CallResult]
-    ) -> None:
+    async def _try_endpoints(self, call: OutgoingCall, terms: _Terms, results: list[CallResult]) -> None:
         """Append a result per endpoint, until one says that the call must not be sent again."""
         endpoints = self._endpoints(call)
         for endpoint in (*endpoints, *endpoints[:1]):  # after the last one, once more the best
-            result = await self._attempt(call, endpoint, gate)
+            result = await self._attempt(call, endpoint, terms)
             results.append(result)
             lost = result.status is Status.DISCONNECTED_AFTER_SEND
-            if not (lost and idempotent) and not result.status.resendable:
+            if not (lost and terms.idempotent) and not result.status.resendable:
                 return
             if result.status.resendable and len(results) >= len(endpoints):
                 return
 
-    async def _attempt(self, call: OutgoingCall, endpoint: Endpoint, gate: Gate | None) -> CallResult:
+    async def _attempt(self, call: OutgoingCall, endpoint: Endpoint, terms: _Terms) -> CallResult:
         while True:
             began = trio.current_time()
             try:
@@ -260,26 +269,36 @@ class AxonClient:
                     call.receiver, Status.DIAL_FAILED, text=str(error), latency=latency, peer=endpoint.peer
                 )
             reusable = False
-            was_fresh = lane.is_fresh
             try:
-                dial = trio.current_time() - began
-                if gate is not None:
-                    await gate.arrive()
+                terms.lane, terms.dial = lane, trio.current_time() - began
+                if terms.gate is not None:
+                    await terms.gate.arrive()
                 result, reusable = await exchange(
                     call,
                     lane,
-                    self._limits,
+                    terms.limits,
                     request_id=self._random_bytes(16),
                     now_ns=self._now_ns(),
-                    dial=dial,
+                    dial=terms.dial,
                 )
             finally:
                 if reusable:
                     await self.pool.give_back(lane)
                 else:
                     await self.pool.drop(lane)
-            if was_fresh or result.status is not Status.DISCONNECTED_BEFORE_SEND:
+            if not lane.may_be_stale or result.status is not Status.DISCONNECTED_BEFORE_SEND:
                 return result
+
+
+@dataclass(slots=True)
+class _Terms:
+    """How one call is made, and how far its last attempt got."""
+
+    limits: AxonLimits
+    idempotent: bool
+    gate: Gate | None
+    lane: Lane | None = None
+    dial: float = 0.0
 
 
 def _in_channel(call: OutgoingCall) -> OutgoingCall:

@@ -116,6 +116,7 @@ async def exchange(
     sent_at = trio.current_time()
     envelope, request = call.sign(request_id, now_ns, call.deadline - sent_at)
     head = call.certificate_for(lane, now_ns) + frame(Kind.CALL, envelope)
+    lane.sent_at = sent_at
     try:
         try:
             await lane.stream.write(with_body(head, call.body))
@@ -162,6 +163,7 @@ async def _answer(call: OutgoingCall, lane: Lane, request: Hash32, request_id: b
     is_introduced = False
     while True:
         kind, payload = await next_frame(lane)
+        lane.may_be_stale = False
         if kind is Kind.REPLY:
             return check_head(call, lane, payload, request, request_id, now_ns)
         if kind is Kind.CERTIFICATE and call.is_channel and not is_introduced:
@@ -218,6 +220,8 @@ def check_head(call: OutgoingCall, lane: Lane, payload: bytes, request: Hash32, 
             raise AttemptFailed(Status.BAD_REPLY_SIGNATURE, "the receiver did not sign this reply to this request")
     elif not _refuses(reply) and not (call.is_channel and lane.vouched.get(call.receiver, 0) > now_ns and not is_last):
         raise AttemptFailed(Status.BAD_REPLY_SIGNATURE, "a reply without the receiver's signature")
+    elif lane.is_relayed:
+        reply = replace(reply, text=f"{reply.text} (unsigned; the relay may have said it)")
     return Head(reply, payload, is_last)
 
 

@@ -35,7 +35,18 @@ IDLE_SECONDS: Final = 240.0
 class Lane:
     """One stream to a server."""
 
-    __slots__ = ("certified", "idle_since", "is_fresh", "is_relayed", "lanes", "peer", "reader", "stream", "vouched")
+    __slots__ = (
+        "certified",
+        "idle_since",
+        "is_relayed",
+        "lanes",
+        "may_be_stale",
+        "peer",
+        "reader",
+        "sent_at",
+        "stream",
+        "vouched",
+    )
 
     def __init__(self, stream: Stream, peer: PeerId, lanes: PeerLanes) -> None:
         self.stream = stream
@@ -45,8 +56,10 @@ class Lane:
         self.reader = FrameReader(stream)
         self.is_relayed = isinstance(stream, RelayedStream)
         """No handshake proved the peer: no certificate of it counts, and unsigned replies prove nothing."""
-        self.is_fresh = True
-        """Never used: nothing of it can be stale."""
+        self.may_be_stale = False
+        """It was used before, and nothing of this call has come back on it."""
+        self.sent_at = 0.0
+        """When the call that it carries was handed to the network; 0 before."""
         self.idle_since = 0.0
         self.certified: dict[AccountId, int] = {}
         """Own hotkeys whose certificate the server has, with its expiry in ns."""
@@ -180,7 +193,8 @@ class StreamPool:
         """The call is over and its last frame was read."""
         lanes = lane.lanes
         now = trio.current_time()
-        lane.is_fresh = False
+        lane.may_be_stale = True
+        lane.sent_at = 0.0
         lane.idle_since = now
         if len(lanes.idle) >= MAX_IDLE:
             await self.drop(lane)

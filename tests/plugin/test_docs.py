@@ -17,14 +17,14 @@ def blocks(repository_root: Path) -> list[str]:
 
 def test_guide_s_plugins_load_and_the_first_is_25_lines_of_code(repository_root: Path, tmp_path: Path) -> None:
     plugins = [block for block in blocks(repository_root) if "Subnet(" in block]
-    assert len(plugins) == 3
+    assert len(plugins) == 4
     assert len([line for line in plugins[0].splitlines() if line.strip()]) <= 25
     roles = []
     for number, block in enumerate(plugins):
         file = tmp_path / f"plugin{number}.py"
         file.write_text(block)
         roles.append(load_plugin(file).roles)
-    assert roles == [("miner", "validator"), ("miner",), ("miner", "validator")]
+    assert roles == [("miner", "validator"), ("miner",), ("miner",), ("miner", "validator")]
 
 
 def test_guide_s_play_example_passes(repository_root: Path, tmp_path: Path) -> None:

@@ -248,8 +248,8 @@ async def test_r24_r28_new_code_goes_on_after_the_rounds_that_the_old_code_ended
         nursery.start_soon(lambda: run_plugin(Plugin(subnet, New), "validator", node.host, store=store, threads=False))
         await trio.sleep(30.0)
         (store / "round").write_text("41", "ascii")
-        node.host.states = {swarm.miners[0].hotkey: {"best": 0.9}}
-        node.host.aggregator = ("Best", New.aggregator.params())
+        row = {"hotkey": swarm.miners[0].hotkey, "value": 0.9, "state": {"best": 0.9}}
+        await node.host.scores_store([row], ("Best", New.aggregator.params()), 41)
         await trio.sleep(31.0)
         nursery.cancel_scope.cancel()
     assert seen[0] == 42

@@ -65,7 +65,7 @@ def earned():
         questions = {name: document(rng).question for name in [*HONEST, *CHEATS, "lazy", "copier"]}
         answers = {name: model.answer(questions[name], rng.getrandbits(32), 48) for name, model in HONEST.items()}
         answers |= {name: cheat(questions[name], rng) for name, cheat in CHEATS.items()}
-        answers["lazy"] = GOOD.answer(questions["lazy"], rng.getrandbits(32), 20)
+        answers["lazy"] = GOOD.answer(questions["lazy"], rng.getrandbits(32), 12)
         answers["copier"] = answers["good_a"]
         total.update(examiner.scores(questions, answers))
     return {name: value / ROUNDS for name, value in total.items()}

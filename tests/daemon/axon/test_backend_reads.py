@@ -1,4 +1,4 @@
-"""Plugins read the chain in turns, so that none of them holds up the lane in which blocks are executed (AXON R24)."""
+"""What the peer does for a plugin while it is there: reads in turns; keys and subnets until it stops (AXON R24)."""
 
 from __future__ import annotations
 
@@ -47,3 +47,64 @@ async def test_r24_plugin_that_floods_reads_has_one_of_them_in_the_lane(autojump
         nursery.cancel_scope.cancel()
     assert lane.longest == 2, "one of each plugin"
     assert lane.done <= 10 * READS_OF_PLUGIN.units / READS_OF_PLUGIN.seconds + READS_OF_PLUGIN.units + 1
+
+
+class Followed:
+    """The parts of a service that a plugin's presence touches; they keep what they were told."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.hotkeys: dict[bytes, KeyPair] = {}
+        self.subnets: set[int] = set()
+        self.versions: dict[bytes, int] = {}
+        self.discovery = SimpleNamespace(follow=self.subnets.add, unfollow=self.subnets.discard)
+        self.view = SimpleNamespace(unwatch=lambda netuid: None)
+        self.blobs = SimpleNamespace(withdraw_all=lambda name: None)
+        self.keeping = SimpleNamespace(scheduler=self, scores=self)
+
+    async def load(self, key: object) -> None:
+        await trio.sleep(0.1)
+
+    async def add(self, pair: KeyPair, netuid: int, *, version_key: int) -> None:
+        await trio.sleep(0.1 if version_key else 5.0)
+        self.versions[pair.public_key] = version_key
+
+    def remove(self, hotkey: bytes, netuid: int) -> None:
+        self.versions.pop(hotkey, None)
+
+    def status(self, hotkey: bytes, netuid: int) -> None:
+        return None
+
+
+def validator(name: str, key: str, netuid: int) -> PluginIdentity:
+    return PluginIdentity(name, netuid, ("validator",), KeyPair(key.encode().ljust(32, b".")))
+
+
+async def test_stopped_plugin_s_key_and_subnet_are_used_no_more_unless_another_needs_them(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        service = Followed(nursery)
+        backend = ServiceBackend(cast(Any, service))
+        plugins = [validator("a", "one", 1), validator("b", "one", 2), validator("c", "two", 2)]
+        for who in plugins:
+            backend.enlist(who)
+        assert service.subnets == {1, 2}
+        backend.dismiss(plugins[0])
+        assert (len(service.hotkeys), service.subnets) == (2, {2})
+        backend.dismiss(plugins[1])
+        assert (list(service.hotkeys), service.subnets) == ([plugins[2].hotkey], {2})
+        backend.dismiss(plugins[2])
+        assert (service.hotkeys, service.subnets) == ({}, set())
+
+
+async def test_r29_validator_that_is_stopped_while_its_notes_are_read_is_left_alone(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        service = Followed(nursery)
+        backend = ServiceBackend(cast(Any, service))
+        who = validator("a", "one", 1)
+        backend.enlist(who)
+        await trio.sleep(1)
+        backend.dismiss(who)
+        await trio.sleep(10)
+        assert service.versions == {}

@@ -283,6 +283,8 @@ async def test_r35_relay_only_service_shows_no_address_and_is_reached(autojump_c
         latency = await caller.discovery._prober.probe(endpoint)
         assert latency is not None
         assert miner.streams[-1] == relay.peer
+        assert miner.discovery.reservations.holds(relay.peer), "its bad calls may be anybody's"
+        assert not miner.discovery.reservations.holds(caller.peer)
 
 
 async def test_r35_peer_behind_a_nat_learns_so_from_reports_and_turns_to_relays(

@@ -164,6 +164,68 @@ async def test_r7_deadline_is_kept_though_the_server_takes_none_of_an_upload(aut
         assert world.client_transport.connected() == ("miner",)
 
 
+async def test_r7_r26_call_that_was_sent_and_never_answered_says_when_and_to_whom(autojump_clock: MockClock) -> None:
+    async with memory_world() as world:
+
+        async def silent(stream: Stream) -> None:
+            await trio.sleep_forever()
+
+        world.server_transport.set_stream_handler(PROTOCOL, silent)
+        began = trio.current_time()
+        result = await world.call(timeout=3)
+    assert result.status is Status.LOCAL_DEADLINE
+    assert result.peer == "miner"
+    assert began < result.sent_at < began + 1
+    assert result.latency.dial == pytest.approx(result.sent_at - began)
+
+
+async def test_r8_body_is_not_uploaded_again_on_every_kept_stream_to_a_server_that_cuts_uploads(
+    autojump_clock: MockClock,
+) -> None:
+    asked = 0
+
+    async def cut(stream: Stream) -> None:
+        nonlocal asked
+        reader = FrameReader(stream)
+        while (header := await reader.header()) is not None:
+            payload = await reader.payload(header[1])
+            if header[0] is not Kind.CALL:
+                continue
+            envelope = decode_envelope(payload, GENESIS)
+            if envelope.body_length > 65_536:
+                asked += 1
+                await stream.write_all(frame(Kind.CREDIT, (envelope.body_length - 65_536).to_bytes(8, "big")))
+                await trio.sleep(0.2)
+                await stream.reset()
+                return
+            await trio.sleep(0.1)
+            reply = Reply(envelope.request_id, Status.OK)
+            await stream.write_all(frame(Kind.REPLY, sign_reply(reply, GENESIS, envelope.digest(), SERVER).encode()))
+
+    async with memory_world() as world:
+        world.server_transport.set_stream_handler(PROTOCOL, cut)
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(world.call)
+        assert world.client.pool.idle(world.endpoint.peer) == 10
+        result = await world.call(bytes(1_000_000))
+    assert result.status is Status.DISCONNECTED_BEFORE_SEND
+    assert asked == 1
+
+
+async def test_r11_caller_takes_no_larger_reply_than_it_asked_for(autojump_clock: MockClock) -> None:
+    async with memory_world() as world:
+        world.serve()
+        result = await world.call(bytes(1000), max_reply=999)
+        assert result.status is Status.BAD_REPLY
+        assert "at most 999" in result.text
+        assert (await world.call(bytes(1000), max_reply=1000)).ok
+        many = await world.client.call_many(
+            CALLER, NETUID, [account(SERVER)], "echo", bytes(1000), timeout=5, max_reply=999
+        )
+        assert many[0].status is Status.BAD_REPLY
+
+
 async def test_r4_reply_signed_by_another_hotkey_is_a_bad_reply_signature(autojump_clock: MockClock) -> None:
     async with memory_world() as world:
         impostor(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from axon_world import CALLER, NETUID, SERVER, account, axon_world
+from axon_world import CALLER, NETUID, SERVER, account, memory_world
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -89,7 +89,7 @@ async def test_r10_handler_is_told_what_the_caller_decodes(autojump_clock: MockC
         seen.append(call.codecs)
         return CallReply()
 
-    async with axon_world() as world:
+    async with memory_world() as world:
         world.serve(handler)
         assert (await world.client.call(CALLER, NETUID, account(SERVER), "echo", b"", timeout=5)).ok
     assert seen == [own_codecs()]

@@ -10,7 +10,7 @@ import trio
 from axon_world import GENESIS, OTHER, PROTOCOL, SERVER, Offences, RawCaller, World, account, signed_call
 from trio.testing import MockClock
 from yumad.protocols.axon.client import AxonClient
-from yumad.protocols.axon.interfaces import Endpoint
+from yumad.protocols.axon.interfaces import Endpoint, Standing
 from yumad.protocols.axon.limits import AxonLimits
 from yumad.protocols.axon.relay import open_relayed, relay_protocol, reserve
 from yumad.protocols.axon.relay_service import Relay
@@ -93,3 +93,14 @@ async def test_r6_r35_strangers_bad_calls_through_a_relay_do_not_mute_the_relay(
             await stream.reset()
         assert world.offences.seen == []
         assert (await world.call()).ok
+
+
+async def test_r4_r35_unsigned_refusal_through_a_relay_says_that_it_may_be_the_relays(
+    autojump_clock: MockClock,
+) -> None:
+    async with relayed_world() as (world, _):
+        world.view.default = Standing(uid=None, permit=False, stake=0)
+        result = await world.call()
+    assert result.status is Status.NOT_REGISTERED
+    assert result.text.endswith("(unsigned; the relay may have said it)")
+    assert result.receipt == b""
