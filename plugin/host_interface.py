@@ -19,9 +19,10 @@ IncomingHandler = Callable[["Incoming"], Awaitable[CallReply]]
 HANDLER_ERROR."""
 
 Metagraph = dict[str, Any]
-"""`{block, netuid, hotkey, tempo, neurons: [{uid, hotkey, stake, incentive, dividends, permit, reachable, codecs}, …]}`;
-the shares as floats of 1, stake in rao, `hotkey` at the top the plugin's own, `codecs` beyond those of the protocol, or
-absent."""
+"""`{block, netuid, hotkey, tempo, neurons: [{uid, hotkey, stake, incentive, dividends, permit, reachable, codecs}, …]}`
+
+Shares are floats of 1, stake is in rao, `hotkey` at the top is the plugin's own; `codecs`, if there, are those beyond
+the protocol's own."""
 
 
 class Incoming(Protocol):

@@ -75,6 +75,8 @@ class Announcer:
         self._addresses = addresses
         self._services: dict[tuple[AccountId, int], _Service] = {}
         self._said: dict[tuple[AccountId, int], _Said] = {}
+        self._kept: dict[tuple[AccountId, int], _Said] = {}
+        """What only the own book holds, since no peer was connected."""
         self._changed = trio.Event()
         self._log = get_logger("discovery")
 
@@ -106,15 +108,16 @@ class Announcer:
         """Announce what is due until cancelled."""
         while True:
             self._changed = trio.Event()
-            if self._transport.connected():  # before that nobody hears it; who connects later asks or is told then
-                for name in list(self._services):
-                    await self._announce_if_due(name)
+            for name in list(self._services):
+                await self._announce_if_due(name)
             with trio.move_on_after(TICK):
                 await self._changed.wait()
 
     async def _announce_if_due(self, name: tuple[AccountId, int]) -> None:
         service = self._services[name]
-        said = self._said.get(name)
+        # While nobody hears it, it is for the validators of this peer alone; who connects later is told then.
+        is_alone = not self._transport.connected()
+        said = (self._kept if is_alone else self._said).get(name)
         now = self._clock.now()
         addresses = self._addresses()
         if not addresses and service.methods and trio.current_time() < service.since + PLACE_PATIENCE:
@@ -123,7 +126,7 @@ class Announcer:
         face = (addresses, holders, service.sealed)
         if said is not None and said.methods == service.methods:
             age = now - said.at
-            if age < LEAST_SPACING or (face == said.face and said.is_repeated and age < RENEW_AFTER):
+            if age < LEAST_SPACING or (face == said.face and (said.is_repeated or is_alone) and age < RENEW_AFTER):
                 return
         boxes = seal_addresses(addresses, holders) if service.sealed and service.methods else b""
         record = make_record(
@@ -141,6 +144,10 @@ class Announcer:
         if outcome != "accept" and (service.methods or outcome != "unregistered"):
             self._log.debug("service not announced", netuid=service.netuid, reason=outcome)
             return  # not registered yet, or too often: tried again at the next tick
+        if is_alone:
+            self._kept[name] = _Said(now, service.methods, face, False)
+            return
+        self._kept.pop(name, None)
         is_repeated = said is not None and said.methods == service.methods
         self._said[name] = _Said(now, service.methods, face, is_repeated)
         if not service.methods and self._services.get(name) is service:

@@ -17,9 +17,11 @@ from ...consensus.rules.v1.reads import READS
 from ...consensus.ss58 import encode_address
 from ...consensus.state.state import State
 from ...consensus.types import AccountId, InvalidError
+from ...protocols.axon.client import MAX_ATTEMPTS
 from ...protocols.axon.client_stream import ClientStream
-from ...protocols.axon.interfaces import CallResult, Handler, ServedMethod
+from ...protocols.axon.interfaces import CallResult, Handler, ServedMethod, StreamAborted
 from ...protocols.axon.payload_scan import decode_plain, encode_plain
+from ...protocols.axon.status import Status
 from ...protocols.limits import Quota
 from ...protocols.token_bucket import TokenBucket
 from ...storage.score_rows import ScoreKey
@@ -145,18 +147,25 @@ class ServiceBackend:
     ) -> AsyncIterator[OpenCall]:
         """A call with messages, in the directions that the target's record offers. Raises StreamAborted."""
         stream_in, stream_out = self._directions(who.netuid, target, method, version)
-        async with self._service.client.stream(
-            who.key,
-            who.netuid,
-            target,
-            method,
-            body,
-            version=version,
-            timeout=timeout,
-            stream_in=stream_in,
-            stream_out=stream_out,
-        ) as opened:
-            yield _Opened(opened)
+        try:
+            async with self._service.client.stream(
+                who.key,
+                who.netuid,
+                target,
+                method,
+                body,
+                version=version,
+                timeout=timeout,
+                stream_in=stream_in,
+                stream_out=stream_out,
+            ) as opened:
+                yield _Opened(opened)
+        except StreamAborted as error:
+            if error.status is Status.DIAL_FAILED:
+                paced = self._service.paced
+                for endpoint in paced.endpoints(who.netuid, target)[:MAX_ATTEMPTS]:
+                    paced.failed(endpoint.peer)
+            raise
 
     def _directions(self, netuid: int, target: AccountId, method: str, version: int) -> tuple[bool, bool]:
         for held in self._service.discovery.book.of(netuid, target, self._service.peer.clock.now()):

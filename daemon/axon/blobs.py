@@ -8,6 +8,7 @@ again. Nothing here outlives the process but the folder itself, whose oldest fil
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +22,10 @@ from ...protocols.axon.blob_store_interface import CHUNK, BlobList, decode_blob_
 from ...protocols.axon.blob_transfer import BlobUnavailable, FetchReport, fetch_blob
 from ...protocols.axon.blobs import BlobServer, Offer
 from ...protocols.axon.certificate import certified_hotkey, issue_certificate
-from ...protocols.axon.interfaces import CallTransport, Directory
+from ...protocols.axon.interfaces import CallReply, CallTransport, Directory, Endpoint, Handler, IncomingCall
 from ...protocols.peer_ledger import Offence
 from ...protocols.penalties import Penalties
+from ...protocols.transport import PeerId
 from ...storage.blobs import BlobFolder
 from ..plugins.backend import PluginIdentity
 from .registrations import ChainFacts
@@ -48,6 +50,9 @@ PLUGIN_FETCHES: Final = 4
 
 PEER_FETCHES: Final = 8
 """Fetches of all plugins at one time: 8 MiB of memory each."""
+
+MAX_HEARD: Final = 4096
+"""Callers whose peer is remembered; who has not called for longest goes first."""
 
 Place = Callable[[Path], Path]
 """Takes a complete blob to where the plugin may read it, in a worker thread; gives the new path."""
@@ -117,6 +122,7 @@ class PeerBlobs:
             hotkey_of=lambda peer, data: certified_hotkey(data, genesis_hash, peer, now_ns()),
         )
         self.server.register()
+        self._heard: OrderedDict[AccountId, PeerId] = OrderedDict()
         self._offered: dict[bytes, _Audience] = {}
         self._putting = trio.Lock()
         self._running: dict[bytes, trio.Event] = {}
@@ -171,6 +177,26 @@ class PeerBlobs:
 
     # --- fetching ---------------------------------------------------------------------------------------------------
 
+    def noting(self, handler: Handler) -> Handler:
+        """The same handler, with its callers' peers remembered: a validator has no record, and its files are where
+        its call came from."""
+
+        async def noted(call: IncomingCall) -> CallReply:
+            self._heard[call.caller] = call.peer
+            self._heard.move_to_end(call.caller)
+            if len(self._heard) > MAX_HEARD:
+                self._heard.popitem(last=False)
+            return await handler(call)
+
+        return noted
+
+    def _endpoints(self, netuid: int, target: AccountId) -> list[Endpoint]:
+        endpoints = list(self._directory.endpoints(netuid, target))
+        heard = self._heard.get(target)
+        if heard is not None and heard not in [endpoint.peer for endpoint in endpoints]:
+            endpoints.append(Endpoint(heard, ()))
+        return endpoints
+
     async def fetch(
         self, who: PluginIdentity, blob_hash: bytes, target: AccountId, max_size: int, place: Place
     ) -> Path:
@@ -198,7 +224,7 @@ class PeerBlobs:
         ended = self._running[blob_hash] = trio.Event()
         report = FetchReport()
         try:
-            endpoints = self._directory.endpoints(who.netuid, target)
+            endpoints = self._endpoints(who.netuid, target)
             if not endpoints:
                 raise BlobUnavailable("nobody has told where this hotkey is reached", remedy="try again later")
             certificate = issue_certificate(

@@ -41,7 +41,7 @@ class ServedPlace:
         self._netuid = netuid
         self._sealed = sealed
         service.discovery.announcer.check(key, netuid, _offered(methods))
-        self._offer: tuple[Sequence[ServedMethod], Handler] | None = (methods, handler)
+        self._offer: tuple[Sequence[ServedMethod], Handler] | None = (methods, service.blobs.noting(handler))
         self._registration: Registration | None = None
         service.hotkeys[AccountId(key.public_key)] = key
         service.nursery.start_soon(self._open)
@@ -61,9 +61,9 @@ class ServedPlace:
     def replace(self, methods: Sequence[ServedMethod], handler: Handler) -> None:
         """Serve these from now on; calls that run finish where they began. Raises MalformedError, as the first time."""
         self._service.discovery.announcer.check(self._key, self._netuid, _offered(methods))
-        self._offer = (methods, handler)
+        self._offer = (methods, self._service.blobs.noting(handler))
         if self._registration is not None:
-            self._registration.replace(methods, handler)
+            self._registration.replace(*self._offer)
             self._service.nursery.start_soon(self._watch)
             self._announce(methods)
 

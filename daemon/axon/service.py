@@ -133,7 +133,7 @@ class AxonService:
             self._transport,
             names.request("blob"),
             genesis_hash,
-            self.discovery.directory,
+            self.paced,
             self.registrations,
             peer.enforcer,
             now_ns=lambda: clock.now() * 1000,

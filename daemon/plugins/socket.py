@@ -34,6 +34,9 @@ HELLO_SECONDS: Final = 5.0
 MAX_UNKNOWN: Final = 64
 """Connections that have not greeted yet; more are closed at once."""
 
+TELL_EVERY: Final = 60.0
+"""Seconds between two lines about refused connections: a plugin may try again without end."""
+
 _MAX_HELLO: Final = 1024
 """Bytes of the first frame."""
 
@@ -67,6 +70,7 @@ class PluginSocket:
         self._unknown = 0
         self.refused = 0
         """Connections that showed no valid token."""
+        self._tell_at = 0.0
         self._log = get_logger("plugins")
 
     def expect(self, facts: dict[str, Any], welcomed: Welcomed) -> bytes:
@@ -96,7 +100,7 @@ class PluginSocket:
                 with trio.move_on_after(self._hello_seconds):
                     greeted = await self._greet(stream)
             except Exception as error:  # whatever a stranger sends ends its connection only
-                self._log.warning("a connection to the plugin socket was refused", reason=str(error)[:200])
+                self._tell(str(error)[:200])
             finally:
                 self._unknown -= 1
             if greeted is None:
@@ -107,6 +111,12 @@ class PluginSocket:
                 await welcomed(stream, buffer, number)
             except Exception as error:  # our own fault: the peer outlives it
                 self._log.error("a plugin's connection failed", error=repr(error))
+
+    def _tell(self, reason: str) -> None:
+        now = trio.current_time()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_EVERY
+            self._log.warning("a connection to the plugin socket was refused", reason=reason, before=self.refused)
 
     async def _greet(self, stream: trio.SocketStream) -> tuple[int, FrameBuffer, Welcomed]:
         user = _user_of(stream)

@@ -48,6 +48,8 @@ class ClientStream:
         # The trailer's signature is checked as it arrives: somebody may ask for the result and read no message.
         self._inbox = MessageReceiver(limits, self._write, lambda trailer: True)
         self._lock = trio.Lock()
+        self._is_introduced = False
+        """The server's certificate has come: one costs a signature check, many a second of our time."""
         self._head: Reply | None = None
         self._head_bytes = b""
         self._trailer_bytes: bytes | None = None
@@ -155,9 +157,12 @@ class ClientStream:
             if not self._uploaded.is_set():
                 await upload_rest(self._lane, self._call.body)
                 self._uploaded.set()
+            elif not self._call.flags & Flag.STREAM_IN:
+                raise MalformedError("credit for a call that sends no messages")
             else:
                 self._outbox.grant(decode_credit(payload))
-        elif kind is Kind.CERTIFICATE and self._call.is_channel and self._head is None:
+        elif kind is Kind.CERTIFICATE and self._call.is_channel and self._head is None and not self._is_introduced:
+            self._is_introduced = True
             note_certificate(self._call, self._lane, payload, self._now_ns)
         elif self._head is None or kind is Kind.CALL:
             raise MalformedError(f"{kind.name} frame before a reply head")

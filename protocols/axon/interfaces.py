@@ -150,6 +150,11 @@ class IncomingCall(Protocol):
         ...
 
     @property
+    def peer(self) -> PeerId:
+        """Who sent it: the caller's peer, or a relay."""
+        ...
+
+    @property
     def codecs(self) -> Sequence[str]:
         """What the caller decodes beyond the codecs of the protocol (R10)."""
         ...

@@ -77,6 +77,10 @@ class PeerLanes:
     waiting: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
     opening: trio.Semaphore = field(default_factory=lambda: trio.Semaphore(MAX_OPENING))
     dialing: trio.Lock = field(default_factory=trio.Lock)
+    dials: int = 0
+    """Rounds of dials that are over."""
+    failure: DialFailed | None = None
+    """Of the last one."""
 
 
 class StreamPool:
@@ -144,13 +148,14 @@ class StreamPool:
                 self._lost(peer, lanes)
 
     async def _open(self, lanes: PeerLanes, peer: PeerId, addresses: Sequence[str], timeout: float) -> Stream:
+        asked = lanes.dials
         async with lanes.opening:
             try:
                 return await self._transport.open_stream(peer, self._protocol_id, timeout=timeout)
             except NotConnected:
                 pass
             try:
-                await self._connect(lanes, peer, addresses)
+                await self._connect(lanes, peer, addresses, asked)
             except DialFailed as failure:
                 return await self._open_relayed(addresses, failure, timeout)
             try:
@@ -170,24 +175,34 @@ class StreamPool:
                 last = error
         raise last
 
-    async def _connect(self, lanes: PeerLanes, peer: PeerId, addresses: Sequence[str]) -> None:
-        """Try the addresses in turn, once for all that wait for this peer. Raises DialFailed."""
+    async def _connect(self, lanes: PeerLanes, peer: PeerId, addresses: Sequence[str], asked: int) -> None:
+        """Try the addresses in turn, once for all that wait for this peer. `asked` is `lanes.dials` as it was when this
+        one began to wait. Raises DialFailed."""
         async with lanes.dialing:
             if self._transport.remote_address(peer) is not None:
                 return
-            failure = DialFailed(peer, "no address is known and it is not connected")
-            for address in addresses:
-                if split_relay_address(address) is not None:
-                    continue
-                try:
-                    found = await self._transport.dial(address)
-                except DialFailed as error:
-                    failure = error
-                else:
-                    if found == peer:
-                        return
-                    failure = DialFailed(address, f"it leads to {found}, not to {peer}")
-            raise failure
+            if lanes.failure is not None and lanes.dials != asked:
+                raise DialFailed(lanes.failure.address, lanes.failure.reason)  # while we waited: it would fail again
+            lanes.failure = await self._dial(peer, addresses)
+            lanes.dials += 1
+            if lanes.failure is not None:
+                raise lanes.failure
+
+    async def _dial(self, peer: PeerId, addresses: Sequence[str]) -> DialFailed | None:
+        """None when it is connected, else why not."""
+        failure = DialFailed(peer, "no address is known and it is not connected")
+        for address in addresses:
+            if split_relay_address(address) is not None:
+                continue
+            try:
+                found = await self._transport.dial(address)
+            except DialFailed as error:
+                failure = error
+            else:
+                if found == peer:
+                    return None
+                failure = DialFailed(address, f"it leads to {found}, not to {peer}")
+        return failure
 
     async def give_back(self, lane: Lane) -> None:
         """The call is over and its last frame was read."""

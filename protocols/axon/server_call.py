@@ -14,7 +14,7 @@ import trio
 
 from ...consensus.signature import KeyPair
 from ...consensus.types import U32_MAX, AccountId
-from ..transport import Stream, StreamClosed
+from ..transport import PeerId, Stream, StreamClosed
 from .admission import Refused
 from .checks import CheckedCall, ServerContext
 from .codec_offer import codecs_in
@@ -107,6 +107,11 @@ class ServerCall:
     def deadline(self) -> float:
         """On trio's clock; the handler is cancelled then."""
         return self.scope.deadline
+
+    @property
+    def peer(self) -> PeerId:
+        """Who sent it: the caller's peer, or a relay."""
+        return self._stream.peer
 
     @property
     def codecs(self) -> Sequence[str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 import trio
 from trio.testing import MockClock
 from yumad.consensus.signature import KeyPair
 from yumad.daemon.axon.backend import READS_OF_PLUGIN, ServiceBackend
 from yumad.daemon.plugins.backend import PluginIdentity
+from yumad.protocols.axon.interfaces import Endpoint, StreamAborted
+from yumad.protocols.axon.status import Status
+from yumad.protocols.transport import PeerId
 
 
 class Lane:
@@ -108,3 +113,23 @@ async def test_r29_validator_that_is_stopped_while_its_notes_are_read_is_left_al
         backend.dismiss(who)
         await trio.sleep(10)
         assert service.versions == {}
+
+
+async def test_c8_stream_that_leads_to_nobody_paces_the_next_dial(autojump_clock: MockClock) -> None:
+    @asynccontextmanager
+    async def stream(*_: Any, **__: Any) -> AsyncIterator[None]:
+        raise StreamAborted(Status.DIAL_FAILED, "no answer")
+        yield
+
+    failed: list[str] = []
+    paced = SimpleNamespace(endpoints=lambda *_: [Endpoint(PeerId("gone"), ())] * 9, failed=failed.append)
+    book = SimpleNamespace(of=lambda *_: [])
+    peer = SimpleNamespace(clock=SimpleNamespace(now=lambda: 0))
+    service = SimpleNamespace(
+        client=SimpleNamespace(stream=stream), paced=paced, discovery=SimpleNamespace(book=book), peer=peer
+    )
+    backend = ServiceBackend(cast(Any, service))
+    with pytest.raises(StreamAborted):
+        async with backend.stream(identity("a"), identity("b").hotkey, "m", 1, b"", 5.0):
+            pass
+    assert failed == ["gone"] * 4

@@ -433,3 +433,27 @@ async def test_r33_neighbour_that_answers_slowly_does_not_keep_others_from_being
         await late.transport.dial(f"{good.address}/p2p/{good.peer}")
         await trio.sleep(25)
         assert late.finds("miner") == [miner.peer]
+
+
+async def test_r33_service_of_a_lone_peer_is_found_by_its_own_validator_and_by_who_comes_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as world:
+        world.register("miner")
+        lone = await world.add("lone")
+        lone.discovery.announce(hotkey("miner"), SUBNET, METHODS)
+        await trio.sleep(3)
+        assert lone.finds("miner") == [lone.peer]
+        await trio.sleep(3 * 3600)
+        assert lone.finds("miner") == [lone.peer], "renewed in time"
+        later = await world.add("later", connect=[lone])
+        await trio.sleep(5)
+        assert later.finds("miner") == [lone.peer]
+        await later.transport.disconnect(lone.peer)
+        lone.discovery.withdraw(hotkey("miner"), SUBNET)
+        await trio.sleep(3)
+        assert lone.finds("miner") == []
+        await later.transport.dial(f"{lone.address}/p2p/{lone.peer}")
+        await trio.sleep(5)
+        assert later.finds("miner") == []
+        assert lone.discovery.announcer.services() == ()

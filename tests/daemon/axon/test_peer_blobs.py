@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,9 +23,9 @@ from yumad.daemon.plugins.backend import PluginIdentity
 from yumad.daemon.plugins.store_files import place_inside
 from yumad.protocols.axon.blob_store_interface import CHUNK
 from yumad.protocols.axon.blob_transfer import BlobUnavailable
-from yumad.protocols.axon.interfaces import Endpoint
+from yumad.protocols.axon.interfaces import CallReply, Endpoint
 from yumad.protocols.axon.own_calls import WithOwnCalls
-from yumad.protocols.memory_transport import LinkQuality, MemoryNetwork
+from yumad.protocols.memory_transport import LinkQuality, MemoryNetwork, MemoryTransport
 from yumad.protocols.peer_ledger import Offence
 from yumad.protocols.transport import PeerId, Stream
 
@@ -46,10 +47,12 @@ class World:
     members: set[tuple[int, AccountId]] = field(default_factory=set)
     places: dict[AccountId, list[Endpoint]] = field(default_factory=dict)
     offences: list[tuple[PeerId, Offence]] = field(default_factory=list)
+    transports: dict[str, MemoryTransport] = field(default_factory=dict)
 
     async def peer(self, name: str, *, netuid: int = 1, member: bool = True, cap: int = 1 << 30) -> Member:
         transport = self.network.transport(name)
         await self.nursery.start(transport.run)
+        self.transports[name] = transport
         own = WithOwnCalls(transport)
         await self.nursery.start(own.run)
         kept = PeerBlobs(
@@ -272,6 +275,27 @@ async def test_r11_hotkey_without_a_place_and_a_blob_above_the_limit_are_told(tm
         world.places.clear()
         with pytest.raises(BlobUnavailable, match="nobody has told where"):
             await validator.fetch(bytes(32), miner)
+
+
+async def test_r11_hotkey_without_a_record_is_found_where_its_call_came_from(tmp_path: Path) -> None:
+    async with world_in(tmp_path) as world:
+        miner, validator, other = [await world.peer(name) for name in ("miner", "validator", "other")]
+        blob_hash = await validator.put(b"content")
+        del world.places[validator.hotkey]
+        with pytest.raises(BlobUnavailable, match="nobody has told where"):
+            await miner.fetch(blob_hash, validator)
+        seen = []
+
+        async def handler(call: Any) -> CallReply:
+            seen.append(await miner.fetch(blob_hash, validator))
+            return CallReply(body=b"done")
+
+        await world.transports["miner"].dial("/memory/p2p/validator")
+        for source in (other, validator):
+            miner.blobs._heard[validator.hotkey] = PeerId(source.who.name)
+        call = SimpleNamespace(caller=validator.hotkey, peer=PeerId("validator"))
+        assert (await miner.blobs.noting(handler)(call)).body == b"done"  # type: ignore[arg-type]
+        assert seen == [b"content"]
 
 
 async def test_r11_peer_that_serves_both_roles_finds_its_own_blob(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class Place:
         self.nursery = nursery
         self.hotkeys: dict[AccountId, KeyPair] = {}
         self.view = self.server = self
+        self.blobs = SimpleNamespace(noting=lambda handler: handler)
         transport = MemoryTransport(MemoryNetwork(random.Random(1)), PEER)
         names, clock = NetworkNames.of(GENESIS), TrioClock(Micros(1_700_000_000_000_000))
         book = RecordBook(GENESIS, lambda netuid, hotkey: True)

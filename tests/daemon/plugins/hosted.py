@@ -29,6 +29,7 @@ from yumad.protocols.axon.interfaces import (
     StreamAborted,
 )
 from yumad.protocols.axon.status import Status
+from yumad.protocols.transport import PeerId
 
 PREAMBLE = '''
 import os, sys, trio
@@ -99,6 +100,7 @@ class Incoming:
     request_id: bytes = bytes(16)
     deadline: float = 0.0
     codecs: Sequence[str] = ("zstd",)
+    peer: PeerId = PeerId("caller")
     given: Sequence[bytes] = ()
     cut: bool = False
     sent: list[bytes] = field(default_factory=list)

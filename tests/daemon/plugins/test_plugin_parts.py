@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 from yumad.consensus.types import Micros
 from yumad.daemon.plugins.log_ring import FILE_BYTES, MAX_LINE, PluginLog
 from yumad.daemon.plugins.process_runner import clean_environment
@@ -60,6 +61,16 @@ async def test_token_works_once(tmp_path: Path) -> None:
         assert b"small" in await answer_to(path, hello(token))
         assert await answer_to(path, hello(token)) == b""
         assert (welcomed, socket.refused) == ([1], 1)
+
+
+async def test_refused_connections_without_end_are_counted_and_told_of_once_a_minute(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with capture_logs() as told:
+        async with listening(path) as (socket, _, _):
+            for _ in range(50):
+                assert await answer_to(path, hello(bytes(32))) == b""
+            assert socket.refused == 50
+    assert len([line for line in told if "refused" in line["event"]]) == 1
 
 
 async def test_token_that_was_forgotten_or_invented_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from yumad.protocols.axon.frames import FIRST_PART
 from yumad.protocols.axon.interfaces import CallReply, IncomingCall, ServedMethod
 from yumad.protocols.axon.pool import Lane
 from yumad.protocols.axon.status import Status
-from yumad.protocols.transport import PeerId, Stream
+from yumad.protocols.transport import DialFailed, PeerId, Stream
 
 SERVER_PEER = PeerId("miner")
 
@@ -148,3 +148,32 @@ async def test_r26_what_no_envelope_can_say_is_one_plain_error_of_a_fan_out(auto
         with pytest.raises(ValueError, match="expected 1 to 64"):
             await world.client.call_many(CALLER, NETUID, list(world.book.rows), "No Such", timeout=1)
         assert await RawCaller.open(world)
+
+
+async def test_r26_peer_that_does_not_answer_is_dialed_once_for_all_that_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    dials = 0
+
+    async def dial(address: str) -> PeerId:
+        nonlocal dials
+        dials += 1
+        await trio.sleep(5)
+        raise DialFailed(address, "no answer within 5 s")
+
+    async with memory_world() as world:
+        monkeypatch.setattr(world.client_transport, "dial", dial)
+        results = []
+
+        async def one() -> None:
+            results.append(await world.call(timeout=60))
+
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(60):
+                nursery.start_soon(one)
+        assert {result.status for result in results} == {Status.DIAL_FAILED}
+        assert trio.current_time() - began == pytest.approx(5)
+        assert dials == 1
+        await one()
+        assert dials == 2, "a later call tries again"

@@ -18,15 +18,17 @@ from axon_world import (
     World,
     account,
     memory_world,
+    now_ns,
     signed_call,
 )
 from test_client_calls import impostor
 from trio.testing import MockClock
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.types import Hash32
+from yumad.protocols.axon.certificate import issue_certificate
 from yumad.protocols.axon.client_stream import ClientStream
 from yumad.protocols.axon.envelope import Flag
-from yumad.protocols.axon.frames import Kind, frame
+from yumad.protocols.axon.frames import Kind, credit, frame
 from yumad.protocols.axon.interfaces import CallReply, IncomingCall, ServedMethod, StreamAborted
 from yumad.protocols.axon.limits import AxonLimits
 from yumad.protocols.axon.receipts import decode_receipt, verify_receipt
@@ -402,3 +404,15 @@ async def test_r9_client_believes_no_end_that_is_forged_or_of_other_messages(
     assert caught.value.status is status
     assert result.status is status
     assert result.receipt == b""
+
+
+@pytest.mark.parametrize("kind", ["credit", "certificates"])
+async def test_r9_server_cannot_keep_a_caller_busy_with_frames_that_mean_nothing(
+    kind: str, autojump_clock: MockClock
+) -> None:
+    async with memory_world() as world:
+        own = issue_certificate(SERVER, GENESIS, world.endpoint.peer, issued=now_ns())
+        flood = frame(Kind.CERTIFICATE, own.encode()) * 2 if kind == "certificates" else credit(1)
+        impostor(world, lambda reply, request: flood)
+        async with open_stream(world, channel=kind == "certificates") as stream:
+            assert (await stream.result()).status is Status.BAD_REPLY
