@@ -9,14 +9,14 @@ from typing import Any, Final
 import trio
 
 from ..consensus.types import InvalidError, YumadError
-from ..protocols.axon.interfaces import CallResult
+from ..protocols.axon.interfaces import CallResult, CallTerms, ServedMethod
 from ..protocols.axon.status import Status
 from ..protocols.axon.tensor_codec import MANDATORY
 from .addresses import account_of, address_of
 from .blobs import Blobs
 from .host_interface import CallStream, HostClient
 from .method import Method
-from .seal import CHALLENGE_BYTES, COMMIT, OPEN, opens
+from .seal import CHALLENGE_BYTES, commit_method, open_method, opens
 from .validator import Result
 
 GRACE: Final = 5.0
@@ -76,7 +76,7 @@ class Calls:
         served = method.served
         result = _no_answer(hotkey)
         with trio.move_on_after(seconds + GRACE):
-            result = await self._client.call(hotkey, served.name, served.version, body, seconds, served.idempotent)
+            result = await self._client.call(hotkey, served.name, served.version, body, _terms(served, seconds))
         return typed_result(method, result, self._uids.get(hotkey))
 
     async def call_many(self, requests: Mapping[str, Any], method: Method, timeout: float | None) -> list[Result]:
@@ -85,7 +85,7 @@ class Calls:
         bodies = self._encoded(requests, method)
         if method.sealed is not None:
             return await self._sealed(bodies, method, seconds)
-        results = await self._many(bodies, method.name, method, seconds)
+        results = await self._many(bodies, method.served, seconds)
         return [typed_result(method, result, self._uids.get(hotkey)) for hotkey, result in results.items()]
 
     @asynccontextmanager
@@ -96,7 +96,7 @@ class Calls:
         seconds = method.served.timeout if timeout is None else timeout
         body = method.signature.request.encode(request, peer=self._peer(hotkey))
         served = method.served
-        async with self._client.stream(hotkey, served.name, served.version, body, seconds) as stream:
+        async with self._client.stream(hotkey, served.name, served.version, body, _terms(served, seconds)) as stream:
             yield TypedStream(stream, method, self._uids.get(hotkey), hotkey, self._peer(hotkey))
 
     @property
@@ -128,12 +128,11 @@ class Calls:
         challenge = self._random_bytes(CHALLENGE_BYTES)
         asked = {id(body): challenge + body for body in bodies.values()}
         committed = await self._many(
-            {hotkey: asked[id(body)] for hotkey, body in bodies.items()}, method.name + COMMIT, method, seconds
+            {hotkey: asked[id(body)] for hotkey, body in bodies.items()}, commit_method(method.served), seconds
         )
         sealed = [hotkey for hotkey, result in committed.items() if result.ok]
-        shown = await self._many(
-            dict.fromkeys(sealed, challenge), method.name + OPEN, method, method.sealed.open_timeout
-        )
+        opening = open_method(method.served, method.sealed)
+        shown = await self._many(dict.fromkeys(sealed, challenge), opening, opening.timeout)
         results = []
         for hotkey, commit in committed.items():
             uid, show = self._uids.get(hotkey), shown.get(hotkey)
@@ -148,17 +147,19 @@ class Calls:
                 results.append(_decoded(method, answer, commit, hotkey, uid))
         return results
 
-    async def _many(
-        self, bodies: Mapping[str, bytes], name: str, method: Method, seconds: float
-    ) -> dict[str, CallResult]:
+    async def _many(self, bodies: Mapping[str, bytes], served: ServedMethod, seconds: float) -> dict[str, CallResult]:
         """Results by hotkey, in order; a target the peer says nothing of has one too."""
         results: Sequence[CallResult] = ()
-        idempotent = method.served.idempotent or name.endswith(OPEN)
         if bodies:
             with trio.move_on_after(seconds + GRACE):
-                results = await self._client.call_many(bodies, name, method.served.version, seconds, idempotent)
+                results = await self._client.call_many(bodies, served.name, served.version, _terms(served, seconds))
         found = {address_of(result.hotkey): result for result in results}
         return {hotkey: found.get(hotkey) or _no_answer(hotkey) for hotkey in bodies}
+
+
+def _terms(served: ServedMethod, seconds: float) -> CallTerms:
+    """A call is bounded by what the author's own method promises, whatever a miner answers."""
+    return CallTerms(seconds, served.idempotent, served.max_reply)
 
 
 def typed_result(method: Method, result: CallResult, uid: int | None) -> Result:

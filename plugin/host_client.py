@@ -22,9 +22,16 @@ import trio
 from ..consensus.ss58 import decode_address, encode_address
 from ..consensus.types import AccountId, MalformedError, YumadError
 from ..protocols.axon.blob_transfer import BlobUnavailable
-from ..protocols.axon.interfaces import CallReply, CallResult, ServedMethod, Standing, StreamAborted
+from ..protocols.axon.interfaces import CallReply, CallResult, CallTerms, ServedMethod, Standing, StreamAborted
 from ..protocols.axon.plugin_link import Exchange, LinkClosedError, LinkLimits, PluginLink, RemoteError
-from ..protocols.axon.plugin_values import Fields, call_result, method_document, plain, reply_document
+from ..protocols.axon.plugin_values import (
+    Fields,
+    call_result,
+    method_document,
+    plain,
+    reply_document,
+    terms_document,
+)
 from ..protocols.axon.plugin_wire import decode_value
 from ..protocols.axon.status import Status
 from .host_interface import IncomingHandler, Metagraph
@@ -128,22 +135,20 @@ class SocketHostClient:
 
     # --- what the plugin asks ------------------------------------------------------------------------------------
 
-    async def call(
-        self, hotkey: str, method: str, version: int, body: bytes, timeout: float, idempotent: bool = False
-    ) -> CallResult:
+    async def call(self, hotkey: str, method: str, version: int, body: bytes, terms: CallTerms) -> CallResult:
         """Call one miner."""
-        asked = _call_body(method, version, timeout, idempotent) | {"hotkey": _account(hotkey), "body": bytes(body)}
+        asked = _call_body(method, version, terms) | {"hotkey": _account(hotkey), "body": bytes(body)}
         return call_result(await self._ask("call", asked), trio.current_time())
 
     async def call_many(
-        self, bodies: Mapping[str, bytes], method: str, version: int, timeout: float, idempotent: bool = False
+        self, bodies: Mapping[str, bytes], method: str, version: int, terms: CallTerms
     ) -> list[CallResult]:
         """Call all, sent together by the peer. One body for all travels to it once."""
         if not bodies:
             return []
         several = list(bodies.values())
         shared = several[0] if all(body is several[0] for body in several) else None
-        asked = _call_body(method, version, timeout, idempotent) | {
+        asked = _call_body(method, version, terms) | {
             "hotkeys": [_account(hotkey) for hotkey in bodies],
             "body": None if shared is None else bytes(shared),
         }
@@ -163,10 +168,10 @@ class SocketHostClient:
 
     @asynccontextmanager
     async def stream(
-        self, hotkey: str, method: str, version: int, body: bytes, timeout: float
+        self, hotkey: str, method: str, version: int, body: bytes, terms: CallTerms
     ) -> AsyncIterator[SocketCallStream]:
         """Open a streaming call; leaving the block before its end takes it back."""
-        asked = _call_body(method, version, timeout, False) | {"hotkey": _account(hotkey), "body": bytes(body)}
+        asked = _call_body(method, version, terms) | {"hotkey": _account(hotkey), "body": bytes(body)}
         async with self._opened("stream", asked) as exchange:
             yield SocketCallStream(exchange)
 
@@ -352,8 +357,8 @@ class SocketCallStream:
         return call_result(await _answer("stream", self._exchange), trio.current_time())
 
 
-def _call_body(method: str, version: int, timeout: float, idempotent: bool) -> dict[str, Any]:
-    return {"method": method, "version": version, "timeout": float(timeout), "idempotent": idempotent}
+def _call_body(method: str, version: int, terms: CallTerms) -> dict[str, Any]:
+    return {"method": method, "version": version, **terms_document(terms)}
 
 
 async def _answer(method: str, exchange: Exchange) -> Any:

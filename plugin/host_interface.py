@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..protocols.axon.interfaces import CallReply, CallResult, ServedMethod, Standing
+from ..protocols.axon.interfaces import CallReply, CallResult, CallTerms, ServedMethod, Standing
 
 IncomingHandler = Callable[["Incoming"], Awaitable[CallReply]]
 """Answers one call. The host cancels it at the deadline and when the caller goes away; whatever it raises is
@@ -92,14 +92,12 @@ class CallStream(Protocol):
 class HostClient(Protocol):
     """The peer, as a plugin sees it. No method raises for what another peer does: that is in the result."""
 
-    async def call(
-        self, hotkey: str, method: str, version: int, body: bytes, timeout: float, idempotent: bool = False
-    ) -> CallResult:
-        """Call one miner. `timeout` in seconds."""
+    async def call(self, hotkey: str, method: str, version: int, body: bytes, terms: CallTerms) -> CallResult:
+        """Call one miner. A reply that is larger than the terms allow is BAD_REPLY, here and below."""
         ...
 
     async def call_many(
-        self, bodies: Mapping[str, bytes], method: str, version: int, timeout: float, idempotent: bool = False
+        self, bodies: Mapping[str, bytes], method: str, version: int, terms: CallTerms
     ) -> list[CallResult]:
         """Call all of them, sent together (R27); one result per hotkey, in the order of the mapping.
 
@@ -108,9 +106,9 @@ class HostClient(Protocol):
         ...
 
     def stream(
-        self, hotkey: str, method: str, version: int, body: bytes, timeout: float
+        self, hotkey: str, method: str, version: int, body: bytes, terms: CallTerms
     ) -> AbstractAsyncContextManager[CallStream]:
-        """Open a streaming call; leaving the block before its end takes it back."""
+        """Open a streaming call, which is never sent again; leaving the block before its end takes it back."""
         ...
 
     async def metagraph(self) -> Metagraph:

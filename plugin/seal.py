@@ -21,6 +21,7 @@ from typing import Final
 
 from ..consensus.types import InvalidError
 from ..protocols.axon.interfaces import ServedMethod
+from ..protocols.axon.plugin_values import MAX_BODY
 
 SALT_BYTES: Final = 32
 CHALLENGE_BYTES: Final = 16
@@ -63,7 +64,12 @@ def opens(seal: bytes, challenge: bytes, validator: str, miner: str, shown: byte
 
 def commit_method(served: ServedMethod) -> ServedMethod:
     """The method that takes requests and gives seals; a challenge stands before the request's body."""
-    return replace(served, name=served.name + COMMIT, max_body=served.max_body + CHALLENGE_BYTES, max_reply=SEAL_BYTES)
+    return replace(
+        served,
+        name=served.name + COMMIT,
+        max_body=min(served.max_body + CHALLENGE_BYTES, MAX_BODY),
+        max_reply=SEAL_BYTES,
+    )
 
 
 def open_method(served: ServedMethod, sealed: Sealed) -> ServedMethod:
@@ -73,7 +79,7 @@ def open_method(served: ServedMethod, sealed: Sealed) -> ServedMethod:
         name=served.name + OPEN,
         timeout=sealed.open_timeout,
         max_body=CHALLENGE_BYTES,
-        max_reply=served.max_reply + SALT_BYTES,
+        max_reply=min(served.max_reply + SALT_BYTES, MAX_BODY),
         idempotent=True,
     )
 

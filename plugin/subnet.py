@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, overload
 
 from ..protocols.axon.interfaces import ServedMethod
+from ..protocols.axon.plugin_values import MAX_BODY
 from ..protocols.axon.policy import Policy
 from .call import running_store
 from .method import DefinitionError, Function, Method, implementation_of
@@ -23,7 +24,6 @@ Hook = Callable[[], Awaitable[None] | None]
 _Hook = TypeVar("_Hook", bound=Hook)
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
-_SIZE_MAX: Final = 1 << 30
 _MAX_TIMEOUT: Final = 3600.0
 
 
@@ -134,8 +134,8 @@ class Subnet:
             raise DefinitionError(f"{where}: concurrency is {served.concurrency!r}", remedy="give 1 to 4096 calls")
         for what in ("max_body", "max_reply"):
             size: Any = getattr(served, what)
-            if type(size) is not int or not 0 < size <= _SIZE_MAX:
-                raise DefinitionError(f"{where}: {what} is {size!r}", remedy=f"give bytes, 1 to {_SIZE_MAX}")
+            if type(size) is not int or not 0 < size <= MAX_BODY:
+                raise DefinitionError(f"{where}: {what} is {size!r}", remedy=f"give bytes, 1 to {MAX_BODY}")
         if not isinstance(served.policy, Policy):
             raise DefinitionError(f"{where}: policy is {served.policy!r}", remedy="give a yumad.Policy")
 

@@ -19,7 +19,7 @@ from ...consensus.state.state import State
 from ...consensus.types import AccountId, InvalidError
 from ...protocols.axon.client import MAX_ATTEMPTS
 from ...protocols.axon.client_stream import ClientStream
-from ...protocols.axon.interfaces import CallResult, Handler, ServedMethod, StreamAborted
+from ...protocols.axon.interfaces import CallResult, CallTerms, Handler, ServedMethod, StreamAborted
 from ...protocols.axon.payload_scan import decode_plain, encode_plain
 from ...protocols.axon.status import Status
 from ...protocols.limits import Quota
@@ -106,36 +106,38 @@ class ServiceBackend:
     # --- calling ----------------------------------------------------------------------------------------------------
 
     async def call(
-        self,
-        who: PluginIdentity,
-        target: AccountId,
-        method: str,
-        version: int,
-        body: bytes,
-        timeout: float,
-        idempotent: bool,
+        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, terms: CallTerms
     ) -> CallResult:
         """One call; what the target does is in the result."""
         result = await self._service.client.call(
-            who.key, who.netuid, target, method, body, version=version, timeout=timeout, idempotent=idempotent
+            who.key,
+            who.netuid,
+            target,
+            method,
+            body,
+            version=version,
+            timeout=terms.timeout,
+            idempotent=terms.idempotent,
+            max_reply=terms.max_reply,
         )
         self._service.made(result)
         return result
 
     async def call_many(
-        self,
-        who: PluginIdentity,
-        bodies: Mapping[AccountId, bytes],
-        method: str,
-        version: int,
-        timeout: float,
-        idempotent: bool,
+        self, who: PluginIdentity, bodies: Mapping[AccountId, bytes], method: str, version: int, terms: CallTerms
     ) -> Sequence[CallResult]:
         """One result per target, in the mapping's order, all sent together."""
         if self._fan_out is not None and "validator" in who.roles:
             self._fan_out.calling(who.name, len(bodies))
         results = await self._service.client.call_many(
-            who.key, who.netuid, bodies, method, version=version, timeout=timeout, idempotent=idempotent
+            who.key,
+            who.netuid,
+            bodies,
+            method,
+            version=version,
+            timeout=terms.timeout,
+            idempotent=terms.idempotent,
+            max_reply=terms.max_reply,
         )
         for result in results:
             self._service.made(result)
@@ -143,7 +145,7 @@ class ServiceBackend:
 
     @asynccontextmanager
     async def stream(
-        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, timeout: float
+        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, terms: CallTerms
     ) -> AsyncIterator[OpenCall]:
         """A call with messages, in the directions that the target's record offers. Raises StreamAborted."""
         stream_in, stream_out = self._directions(who.netuid, target, method, version)
@@ -155,9 +157,10 @@ class ServiceBackend:
                 method,
                 body,
                 version=version,
-                timeout=timeout,
+                timeout=terms.timeout,
                 stream_in=stream_in,
                 stream_out=stream_out,
+                max_reply=terms.max_reply,
             ) as opened:
                 yield _Opened(opened)
         except StreamAborted as error:

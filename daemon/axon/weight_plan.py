@@ -163,7 +163,8 @@ def _choose_reveal(facts: ChainFacts) -> tuple[QueuedCommit | None, tuple[HeldBa
         if not commit.due:
             continue
         if commit.sealed is None:
-            held.append(HeldBack(commit.hash, commit.block, "its weights are not kept here"))
+            why = "its weights are not kept here: another peer of the hotkey may have committed them"
+            held.append(HeldBack(commit.hash, commit.block, why))
         elif changed := strangers(commit.sealed, facts.hotkeys):
             uids = ", ".join(map(str, changed))
             held.append(HeldBack(commit.hash, commit.block, f"uid {uids} changed owner since"))

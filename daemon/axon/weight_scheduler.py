@@ -231,11 +231,13 @@ class WeightScheduler:
         if not held or held[0].hash == validator.note.held_back_hash:
             return
         newest = held[0]
-        self.held_back += 1
+        is_ours = newest.hash in validator.sealed  # else another peer of this hotkey committed it, or its file is lost
+        self.held_back += is_ours
         text = f"the commit of block {newest.block} is not revealed: {newest.why}"
         self._log.warning(text, commit=newest.hash.hex()[:16], **named(validator.key))
         note = replace(validator.note, error=text, error_at=facts.height)
-        await self._keep(validator, replace(note, held_back=validator.note.held_back + 1, held_back_hash=newest.hash))
+        count = validator.note.held_back + is_ours
+        await self._keep(validator, replace(note, held_back=count, held_back_hash=newest.hash))
 
     async def _keep(self, validator: Watched, note: WeightNote) -> None:
         validator.note = note

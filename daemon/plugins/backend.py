@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 
 from ...consensus.signature import KeyPair
 from ...consensus.types import AccountId
-from ...protocols.axon.interfaces import CallResult, Handler, ServedMethod
+from ...protocols.axon.interfaces import CallResult, CallTerms, Handler, ServedMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +82,17 @@ class PluginBackend(Protocol):
     ) -> PluginRegistration: ...
 
     async def call(
-        self,
-        who: PluginIdentity,
-        target: AccountId,
-        method: str,
-        version: int,
-        body: bytes,
-        timeout: float,
-        idempotent: bool,
+        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, terms: CallTerms
     ) -> CallResult: ...
 
     async def call_many(
-        self,
-        who: PluginIdentity,
-        bodies: Mapping[AccountId, bytes],
-        method: str,
-        version: int,
-        timeout: float,
-        idempotent: bool,
+        self, who: PluginIdentity, bodies: Mapping[AccountId, bytes], method: str, version: int, terms: CallTerms
     ) -> Sequence[CallResult]:
         """One result per target, in the mapping's order."""
         ...
 
     def stream(
-        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, timeout: float
+        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, terms: CallTerms
     ) -> AbstractAsyncContextManager[OpenCall]: ...
 
     async def metagraph(self, who: PluginIdentity) -> Mapping[str, Any]:

@@ -15,13 +15,13 @@ import trio
 
 from ...consensus.types import MalformedError, YumadError
 from ...protocols.axon.blob_store_interface import MAX_BLOB
-from ...protocols.axon.interfaces import CallReply, IncomingCall, ServedMethod, StreamAborted
+from ...protocols.axon.interfaces import CallReply, CallTerms, IncomingCall, ServedMethod, StreamAborted
 from ...protocols.axon.plugin_link import Exchange, LinkClosedError, LinkLimits, PluginLink, RemoteError
 from ...protocols.axon.plugin_values import (
     MAX_BODY,
-    MAX_TIMEOUT,
     Fields,
     call_reply,
+    call_terms,
     plain,
     result_document,
     served_method,
@@ -211,14 +211,14 @@ class PluginSession:
     async def _call(self, exchange: Exchange) -> Any:
         fields = Fields(exchange.body, "call")
         target, body = fields.hotkey("hotkey"), fields.data("body", MAX_BODY)
-        method, version, timeout, idempotent = _called(fields)
-        result = await self._backend.call(self._who, target, method, version, body, timeout, idempotent)
+        method, version, terms = _called(fields)
+        result = await self._backend.call(self._who, target, method, version, body, terms)
         return result_document(result, trio.current_time())
 
     async def _call_many(self, exchange: Exchange) -> None:
         fields = Fields(exchange.body, "call_many")
         targets, shared = fields.hotkeys("hotkeys", MAX_TARGETS), fields.take("body")
-        method, version, timeout, idempotent = _called(fields)
+        method, version, terms = _called(fields)
         if shared is None:
             bodies = await _read_bodies(exchange, len(targets))
         elif isinstance(shared, bytes) and len(shared) <= MAX_BODY:
@@ -226,7 +226,7 @@ class PluginSession:
         else:
             raise MalformedError(f"call_many: body is not a byte string of at most {MAX_BODY} bytes")
         results = await self._backend.call_many(
-            self._who, dict(zip(targets, bodies, strict=True)), method, version, timeout, idempotent
+            self._who, dict(zip(targets, bodies, strict=True)), method, version, terms
         )
         now = trio.current_time()
         for result in results:
@@ -236,9 +236,9 @@ class PluginSession:
     async def _stream(self, exchange: Exchange) -> Any:
         fields = Fields(exchange.body, "stream")
         target, body = fields.hotkey("hotkey"), fields.data("body", MAX_BODY)
-        method, version, timeout, _ = _called(fields)
+        method, version, terms = _called(fields)
         async with (
-            self._backend.stream(self._who, target, method, version, body, timeout) as call,
+            self._backend.stream(self._who, target, method, version, body, terms) as call,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(_pump_out, exchange, call)
@@ -319,14 +319,9 @@ class PluginSession:
         self._log.error("a plugin's request failed", plugin=self._who.name, request=method[:64], error=repr(error))
 
 
-def _called(fields: Fields) -> tuple[str, int, float, bool]:
+def _called(fields: Fields) -> tuple[str, int, CallTerms]:
     """What `call`, `call_many` and `stream` have in common; nothing may be left after it."""
-    common = (
-        fields.text("method", MAX_METHOD),
-        fields.whole("version", 0, 0xFFFF),
-        fields.number("timeout", 0.0, MAX_TIMEOUT),
-        fields.flag("idempotent"),
-    )
+    common = fields.text("method", MAX_METHOD), fields.whole("version", 0, 0xFFFF), call_terms(fields)
     fields.done()
     return common
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from ...protocols.axon.interfaces import CallReply
+from ...protocols.axon.interfaces import CallReply, CallTerms
 from ..host_interface import HostClient, Incoming, IncomingHandler
 
 ADVERSARIES: Final = ("copy", "late", "garbage", "flood")
@@ -53,7 +53,8 @@ def adversary(
             if not chosen:
                 return await inner(incoming)
             left = incoming.deadline - trio.current_time()
-            result = await client.call(chosen[0], incoming.method, incoming.version, bytes(incoming.body), left)
+            body, terms = bytes(incoming.body), CallTerms(left)
+            result = await client.call(chosen[0], incoming.method, incoming.version, body, terms)
             return CallReply(result.status if result.status.travels else CallReply().status, result.body, result.text)
 
         return copy
@@ -65,4 +66,4 @@ async def flood(client: HostClient, targets: Sequence[str], method: str, version
     async with trio.open_nursery() as nursery:
         for hotkey in targets:
             for _ in range(FLOOD_CALLS):
-                nursery.start_soon(client.call, hotkey, method, version, body, 1.0)
+                nursery.start_soon(client.call, hotkey, method, version, body, CallTerms(1.0))

@@ -18,6 +18,7 @@ from ...protocols.axon.codec_offer import own_codecs
 from ...protocols.axon.interfaces import (
     CallReply,
     CallResult,
+    CallTerms,
     Freshness,
     Latency,
     ServedMethod,
@@ -105,9 +106,7 @@ class MemoryHost:
         self.network.hosts[self.hotkey] = self
         self._blobs = MemoryBlobs(self.store)
 
-    async def call(
-        self, hotkey: str, method: str, version: int, body: bytes, timeout: float, idempotent: bool = False
-    ) -> CallResult:
+    async def call(self, hotkey: str, method: str, version: int, body: bytes, terms: CallTerms) -> CallResult:
         """Call another host of the network."""
         target, began = self.network.hosts.get(hotkey), trio.current_time()
         account = account_of(hotkey)
@@ -115,10 +114,12 @@ class MemoryHost:
             await trio.lowlevel.checkpoint()
             return CallResult(account, Status.NO_RECORD, text="no record of this hotkey")
         reply, queue, handler = CallReply(Status.LOCAL_DEADLINE, text="no reply before the deadline"), 0.0, 0.0
-        with trio.move_on_at(began + timeout):
+        deadline = began + terms.timeout
+        with trio.move_on_at(deadline):
             await _wait(target.latency)
-            reply, queue, handler = await target.answer(self.hotkey, method, version, body, began + timeout)
+            reply, queue, handler = await target.answer(self.hotkey, method, version, body, deadline)
             await _wait(target.latency)
+            reply = _taken(reply, terms.max_reply)
         total = trio.current_time() - began
         latency = Latency(0.0, queue, max(0.0, total - queue - handler), handler, total)
         result = CallResult(account, reply.status, bytes(reply.body), reply.text, reply.retry_after_ms, latency, began)
@@ -127,13 +128,13 @@ class MemoryHost:
         return result
 
     async def call_many(
-        self, bodies: Mapping[str, bytes], method: str, version: int, timeout: float, idempotent: bool = False
+        self, bodies: Mapping[str, bytes], method: str, version: int, terms: CallTerms
     ) -> list[CallResult]:
         """All together."""
         results: dict[str, CallResult] = {}
 
         async def one(hotkey: str, body: bytes) -> None:
-            results[hotkey] = await self.call(hotkey, method, version, body, timeout, idempotent)
+            results[hotkey] = await self.call(hotkey, method, version, body, terms)
 
         async with trio.open_nursery() as nursery:
             for hotkey, body in bodies.items():
@@ -142,7 +143,7 @@ class MemoryHost:
 
     @asynccontextmanager
     async def stream(
-        self, hotkey: str, method: str, version: int, body: bytes, timeout: float
+        self, hotkey: str, method: str, version: int, body: bytes, terms: CallTerms
     ) -> AsyncIterator[_MemoryStream]:
         """A streaming call; its handler runs while the block does."""
         target, began = self.network.hosts.get(hotkey), trio.current_time()
@@ -156,9 +157,9 @@ class MemoryHost:
                 async with leaving, arriving:
                     if target is not None and target.handler is not None:
                         reply, _, _ = await target.answer(
-                            self.hotkey, method, version, body, began + timeout, arriving, leaving
+                            self.hotkey, method, version, body, began + terms.timeout, arriving, leaving
                         )
-                    stream.finish(reply, began)
+                    stream.finish(_taken(reply, terms.max_reply), began)
 
             nursery.start_soon(serve)
             yield stream
@@ -193,7 +194,7 @@ class MemoryHost:
                 began = trio.current_time()
                 reply = await self._handled(incoming)
         if len(reply.body) > served.max_reply:
-            reply = CallReply(Status.TOO_LARGE, text=f"the reply is larger than {served.max_reply} bytes")
+            reply = CallReply(Status.HANDLER_ERROR, text=f"a reply of {len(reply.body)} bytes is above the limit")
         self.answered += reply.status is Status.OK
         return reply, began - asked, trio.current_time() - began
 
@@ -350,6 +351,13 @@ class _MemoryStream:
             Latency(handler=now - began, total=now - began), began,
         )  # fmt: skip
         self._done.set()
+
+
+def _taken(reply: CallReply, most: int) -> CallReply:
+    """The reply, if its caller takes that many bytes."""
+    if len(reply.body) <= most:
+        return reply
+    return CallReply(Status.BAD_REPLY, text=f"a reply of {len(reply.body)} bytes, at most {most} are taken")
 
 
 async def _wait(seconds: float) -> None:

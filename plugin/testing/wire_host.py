@@ -23,6 +23,7 @@ from ...protocols.axon.interfaces import (
     Admission,
     CallReply,
     CallResult,
+    CallTerms,
     Endpoint,
     Freshness,
     IncomingCall,
@@ -114,27 +115,25 @@ class WireHost(MemoryHost):
         self.server: AxonServer
         self.client: AxonClient
 
-    async def call(
-        self, hotkey: str, method: str, version: int, body: bytes, timeout: float, idempotent: bool = False
-    ) -> CallResult:
+    async def call(self, hotkey: str, method: str, version: int, body: bytes, terms: CallTerms) -> CallResult:
         """Signed, framed and sent."""
         return await self.client.call(
             self.key, self.network.chain.netuid, account_of(hotkey), method, body,
-            version=version, timeout=timeout, idempotent=idempotent,
+            version=version, timeout=terms.timeout, idempotent=terms.idempotent, max_reply=terms.max_reply,
         )  # fmt: skip
 
     async def call_many(
-        self, bodies: Mapping[str, bytes], method: str, version: int, timeout: float, idempotent: bool = False
+        self, bodies: Mapping[str, bytes], method: str, version: int, terms: CallTerms
     ) -> list[CallResult]:
         """All sent together."""
         targets = {account_of(hotkey): body for hotkey, body in bodies.items()}
         return await self.client.call_many(
-            self.key, self.network.chain.netuid, targets, method, version=version, timeout=timeout,
-            idempotent=idempotent,
+            self.key, self.network.chain.netuid, targets, method, version=version, timeout=terms.timeout,
+            idempotent=terms.idempotent, max_reply=terms.max_reply,
         )  # fmt: skip
 
     @asynccontextmanager
-    async def stream(self, hotkey: str, method: str, version: int, body: bytes, timeout: float) -> AsyncIterator[Any]:
+    async def stream(self, hotkey: str, method: str, version: int, body: bytes, terms: CallTerms) -> AsyncIterator[Any]:
         """A stream; its directions are those that the miner announces."""
         target = self.network.hosts.get(hotkey)
         served = target.served.get((method, version)) if target is not None else None
@@ -142,7 +141,8 @@ class WireHost(MemoryHost):
             raise StreamAborted(Status.NO_RECORD, "no record of this method")
         async with self.client.stream(
             self.key, self.network.chain.netuid, account_of(hotkey), method, body,
-            version=version, timeout=timeout, stream_in=served.stream_in, stream_out=served.stream_out,
+            version=version, timeout=terms.timeout, stream_in=served.stream_in, stream_out=served.stream_out,
+            max_reply=terms.max_reply,
         ) as stream:  # fmt: skip
             yield _WireStream(stream)
 

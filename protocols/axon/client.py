@@ -19,7 +19,7 @@ from ..transport import DialFailed, StreamRefused
 from .client_call import OutgoingCall, exchange
 from .client_stream import ClientStream, open_call_stream
 from .envelope import Flag, check_method
-from .fan_out import Gate
+from .fan_out import Gate, ReplyPart, ReplyRoom
 from .frames import Part
 from .interfaces import CallResult, CallTransport, Directory, Endpoint, Latency, StreamAborted
 from .limits import AxonLimits
@@ -86,7 +86,7 @@ class AxonClient:
         """
         deadline = trio.current_time() + timeout
         outgoing = self._outgoing(key, netuid, receiver, method, body, sha256(body).digest(), version, deadline)
-        terms = _Terms(self._limits_for(max_reply), idempotent, None)
+        terms = _Terms(self._limits_for(max_reply), idempotent)
         return await self._call(outgoing if not channel else _in_channel(outgoing), terms)
 
     async def call_many(
@@ -109,7 +109,8 @@ class AxonClient:
         Streams are opened first, then all requests are signed and sent together: the spread of `sent_at` is the skew.
         A target whose dial takes longer than a quarter of the timeout is sent to when it is ready. At most `limit`
         calls are open at once; targets beyond it start as others end. All replies are held until the last is there:
-        `max_reply` bounds what targets can make us hold. Raises ValueError as `call` does.
+        `fan_out_replies` of the limits at most, of which each target has an equal part; a larger reply, up to
+        `max_reply`, waits for what others leave. Raises ValueError as `call` does.
         """
         check_method(method, version, netuid)
         deadline = trio.current_time() + timeout
@@ -123,12 +124,15 @@ class AxonClient:
         results: list[CallResult | None] = [None] * len(targets)
         slots = trio.Semaphore(limit)
         limits = self._limits_for(max_reply)
+        room = ReplyRoom(self._limits.fan_out_replies, len(targets))
 
         async def one(position: int, outgoing: OutgoingCall, terms: _Terms) -> None:
             try:
-                results[position] = await self._call(outgoing, terms)
+                result = results[position] = await self._call(outgoing, terms)
             finally:
                 slots.release()
+            if terms.room is not None:
+                terms.room.settle(len(result.body))
 
         async with trio.open_nursery() as nursery:
             for position, (hotkey, own, body_hash) in enumerate(bodies):
@@ -136,7 +140,7 @@ class AxonClient:
                 outgoing = self._outgoing(key, netuid, hotkey, method, own, body_hash, version, deadline)
                 if channel:
                     outgoing = _in_channel(outgoing)
-                terms = _Terms(limits, idempotent, gate if position < limit else None)
+                terms = _Terms(limits, idempotent, gate if position < limit else None, ReplyPart(room))
                 nursery.start_soon(one, position, outgoing, terms)
         return [result for result in results if result is not None]
 
@@ -154,9 +158,11 @@ class AxonClient:
         stream_in: bool = False,
         stream_out: bool = True,
         channel: bool = False,
+        max_reply: int | None = None,
     ) -> AsyncIterator[ClientStream]:
         """A call with messages: from us (`stream_in`), to us (`stream_out`), or both. `timeout` is for all of it.
 
+        max_reply: as for `call`, of the body that answers a stream from us only.
         Raises StreamAborted when it cannot be opened. What is not finished when the block ends is cancelled.
         """
         flags = (Flag.STREAM_IN if stream_in else 0) | (Flag.STREAM_OUT if stream_out else 0)
@@ -166,6 +172,7 @@ class AxonClient:
         outgoing = self._outgoing(key, netuid, receiver, method, body, sha256(body).digest(), version, deadline, flags)
         if channel:
             outgoing = _in_channel(outgoing)
+        limits = self._limits_for(max_reply)
         failure = StreamAborted(Status.NO_RECORD, "nobody has told where this hotkey is reached")
         for endpoint in self._endpoints(outgoing):
             try:
@@ -180,7 +187,7 @@ class AxonClient:
                 break
             try:
                 async with open_call_stream(
-                    outgoing, lane, self._limits, request_id=self._random_bytes(16), now_ns=self._now_ns()
+                    outgoing, lane, limits, request_id=self._random_bytes(16), now_ns=self._now_ns()
                 ) as stream:
                     yield stream
             finally:
@@ -236,7 +243,7 @@ class AxonClient:
             return CallResult(
                 call.receiver,
                 Status.LOCAL_DEADLINE,
-                text=f"no reply within {call.deadline - began:.3g} s",
+                text=_late(terms, call.deadline - began),
                 latency=Latency(dial=dial, network=total - dial, total=total),
                 sent_at=0.0 if terms.lane is None else terms.lane.sent_at,
                 peer=None if terms.lane is None else terms.lane.peer,
@@ -280,6 +287,7 @@ class AxonClient:
                     request_id=self._random_bytes(16),
                     now_ns=self._now_ns(),
                     dial=terms.dial,
+                    room=terms.room,
                 )
             finally:
                 if reusable:
@@ -296,9 +304,16 @@ class _Terms:
 
     limits: AxonLimits
     idempotent: bool
-    gate: Gate | None
+    gate: Gate | None = None
+    room: ReplyPart | None = None
     lane: Lane | None = None
     dial: float = 0.0
+
+
+def _late(terms: _Terms, seconds: float) -> str:
+    if terms.room is not None and terms.room.wanted:
+        return f"the replies of all targets left no room for one of {terms.room.wanted} bytes within {seconds:.3g} s"
+    return f"no reply within {seconds:.3g} s"
 
 
 def _in_channel(call: OutgoingCall) -> OutgoingCall:

@@ -17,6 +17,7 @@ from ..transport import PeerId, StreamClosed
 from .certificate import RENEW_NS, decode_certificate, issue_certificate
 from .codec_offer import own_extension
 from .envelope import NO_SIGNATURE, Envelope, Flag, envelope_digest
+from .fan_out import ReplyPart
 from .frames import FIRST_PART, MAX_PART, Kind, Part, decode_credit, frame, with_body, write_rest
 from .interfaces import CallResult, Latency
 from .limits import AxonLimits
@@ -105,12 +106,19 @@ def for_lane(call: OutgoingCall, lane: Lane) -> OutgoingCall:
 
 
 async def exchange(
-    call: OutgoingCall, lane: Lane, limits: AxonLimits, *, request_id: bytes, now_ns: int, dial: float
+    call: OutgoingCall,
+    lane: Lane,
+    limits: AxonLimits,
+    *,
+    request_id: bytes,
+    now_ns: int,
+    dial: float,
+    room: ReplyPart | None = None,
 ) -> tuple[CallResult, bool]:
     """Send the call on `lane` and read its answer; whether the stream may carry another call.
 
-    dial: seconds it took to get the stream. May be cancelled at any point, also in the middle of a write to a server
-    that does not read: drop the lane then.
+    dial: seconds it took to get the stream. room: what the body has to wait for. May be cancelled at any point, also
+    in the middle of a write to a server that does not read: drop the lane then.
     """
     call = for_lane(call, lane)
     sent_at = trio.current_time()
@@ -126,7 +134,7 @@ async def exchange(
         reply = answer.reply
         if reply.flags & Flag.STREAM_OUT:
             raise AttemptFailed(Status.BAD_REPLY, "an answer by a stream to a call without one")
-        body = await read_body(lane, reply, limits.max_reply)
+        body = await read_body(lane, reply, limits.max_reply, room)
     except AttemptFailed as failure:
         return _result(call, lane, failure.status, failure.text, sent_at, dial), False
     except StreamClosed as error:
@@ -229,13 +237,15 @@ def _refuses(reply: Reply) -> bool:
     return Status.MALFORMED <= reply.status < Status.HANDLER_ERROR and not reply.body_length and not reply.flags
 
 
-async def read_body(lane: Lane, reply: Reply, most: int) -> bytes:
+async def read_body(lane: Lane, reply: Reply, most: int, room: ReplyPart | None = None) -> bytes:
     """The body behind a reply head, checked against its hash. Raises StreamClosed and MalformedError."""
     length = reply.body_length
     if length > most:
         raise MalformedError(f"a reply of {length} bytes, at most {most} are taken")
     if not length:
         return b""
+    if room is not None:
+        await room.grow(length)
     if length <= MAX_PART:
         if await lane.reader.header() != (Kind.DATA, length):
             _bad_body()

@@ -77,12 +77,24 @@ class ServedMethod:
     max_body: int = 16 << 20
     max_reply: int = 16 << 20
     concurrency: int = 16
-    """Calls of this method at one time."""
+    """Calls of this method at one time; of one caller one less, unless it is 1."""
     stream_in: bool = False
     stream_out: bool = False
     idempotent: bool = False
     """A call may be sent again even when it may have reached the handler (R8)."""
     policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True)
+class CallTerms:
+    """On what terms a plugin calls, as it tells its host."""
+
+    timeout: float
+    """Seconds, for all of the call."""
+    idempotent: bool = False
+    """It may be sent again even when it may have reached the handler (R8)."""
+    max_reply: int = 16 << 20
+    """Bytes of a reply that are taken: what the method promises, so that no target makes its caller hold more."""
 
 
 class Ticket(Protocol):

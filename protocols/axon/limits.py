@@ -40,6 +40,8 @@ class AxonLimits:
     """Bytes of request bodies that are held or asked for, of all callers; one caller has half of it at most."""
     held_replies: int = 256 << 20
     """Bytes of replies that wait for their callers to take them."""
+    fan_out_replies: int = 256 << 20
+    """Bytes of the replies that a client holds for one fan-out: 1 MiB of each miner of a full subnet."""
     room_seconds: float = 1.0
     """Seconds that a call waits for room for its body before it is BUSY."""
     streams_per_caller: int = 16

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ...consensus.types import AccountId, MalformedError
 from ..transport import PeerId
-from .interfaces import CallReply, CallResult, Latency, ServedMethod
+from .interfaces import CallReply, CallResult, CallTerms, Latency, ServedMethod
 from .policy import Policy, Quota
 from .replies import MAX_TEXT
 from .status import Status
@@ -161,6 +161,18 @@ def served_method(value: object) -> ServedMethod:
     )
     fields.done()
     return method
+
+
+def terms_document(terms: CallTerms) -> dict[str, Any]:
+    """The terms of a call as fields of the request for it."""
+    return {"timeout": float(terms.timeout), "idempotent": terms.idempotent, "max_reply": terms.max_reply}
+
+
+def call_terms(fields: Fields) -> CallTerms:
+    """Inverse of `terms_document`, within the limits of the call protocol. Raises MalformedError."""
+    return CallTerms(
+        fields.number("timeout", 0.0, MAX_TIMEOUT), fields.flag("idempotent"), fields.whole("max_reply", 1, MAX_BODY)
+    )
 
 
 def reply_document(reply: CallReply) -> dict[str, Any]:

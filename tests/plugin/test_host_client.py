@@ -18,7 +18,7 @@ from yumad.daemon.plugins.backend import PluginIdentity
 from yumad.daemon.plugins.session import PluginSession, Readiness
 from yumad.plugin.host_client import HostError, HostFacts, SocketHostClient, connect_host
 from yumad.protocols.axon.blob_transfer import BlobUnavailable
-from yumad.protocols.axon.interfaces import CallReply, ServedMethod
+from yumad.protocols.axon.interfaces import CallReply, CallTerms, ServedMethod
 from yumad.protocols.axon.plugin_link import LinkLimits
 from yumad.protocols.axon.plugin_wire import FrameBuffer
 from yumad.protocols.axon.status import Status
@@ -28,6 +28,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "daemon" / "plugins
 from hosted import Incoming, MemoryPeer
 
 KEYS = [dev_keypair(f"sn1/{uid}") for uid in range(5)]
+TERMS = CallTerms(3.0, idempotent=True, max_reply=200_000)
 ADDRESSES = [encode_address(key.public_key) for key in KEYS]
 
 
@@ -62,28 +63,28 @@ async def connected(
 async def test_call_gives_the_peers_result_on_the_plugins_clock() -> None:
     async with connected() as (client, _, peer, _):
         before = trio.current_time()
-        result = await client.call(ADDRESSES[1], "ask", 2, b"body", 3.0, True)
+        result = await client.call(ADDRESSES[1], "ask", 2, b"body", TERMS)
         assert (result.status, result.body, result.hotkey) == (Status.OK, b"body", KEYS[1].public_key)
         assert result.latency.total == 0.25
         assert before - 1.5 < result.sent_at < trio.current_time()
-        assert peer.asked[0][2] == (AccountId(KEYS[1].public_key), "ask", 2, b"body", 3.0, True)
+        assert peer.asked[0][2] == (AccountId(KEYS[1].public_key), "ask", 2, b"body", TERMS)
 
 
 async def test_r26_call_many_gives_one_result_each_in_order() -> None:
     async with connected() as (client, _, peer, _):
         shared = b"s" * 100_000
-        results = await client.call_many(dict.fromkeys(ADDRESSES, shared), "ask", 1, 3.0)
+        results = await client.call_many(dict.fromkeys(ADDRESSES, shared), "ask", 1, TERMS)
         assert [encode_address(result.hotkey) for result in results] == ADDRESSES
         assert {result.body for result in results} == {shared}
         distinct = {address: address.encode() * 5000 for address in ADDRESSES}
-        results = await client.call_many(distinct, "ask", 1, 3.0)
+        results = await client.call_many(distinct, "ask", 1, TERMS)
         assert [result.body for result in results] == list(distinct.values())
-        assert await client.call_many({}, "ask", 1, 3.0) == []
-        assert len(peer.asked) == 2
+        assert await client.call_many({}, "ask", 1, TERMS) == []
+        assert [terms for _, _, (_, terms) in peer.asked] == [TERMS] * 2
 
 
 async def test_stream_carries_messages_both_ways_and_a_result() -> None:
-    async with connected() as (client, _, _, _), client.stream(ADDRESSES[1], "chat", 1, b"", 9.0) as stream:
+    async with connected() as (client, _, peer, _), client.stream(ADDRESSES[1], "chat", 1, b"", TERMS) as stream:
         sent = [bytes([number]) * 20_000 for number in range(60)]
 
         async def feed() -> None:
@@ -96,11 +97,12 @@ async def test_stream_carries_messages_both_ways_and_a_result() -> None:
             received = [message async for message in stream.messages()]
         assert received == sent
         assert (await stream.result()).body == b"60"
+        assert peer.asked[0][2][-1] == TERMS
 
 
 async def test_stream_that_is_left_early_is_taken_back() -> None:
     async with connected() as (client, session, _, _):
-        async with client.stream(ADDRESSES[1], "chat", 1, b"", 9.0) as stream:
+        async with client.stream(ADDRESSES[1], "chat", 1, b"", TERMS) as stream:
             await stream.send(b"one")
             assert await anext(aiter(stream.messages())) == b"one"
             assert session._link.served_requests == 1
@@ -206,11 +208,14 @@ async def test_score_outside_its_range_is_refused(score: float) -> None:
 async def test_request_above_the_limits_is_an_error_with_words() -> None:
     async with connected() as (client, _, peer, _):
         with pytest.raises(HostError, match="body is not a byte string of at most"):
-            await client.call(ADDRESSES[1], "ask", 1, bytes((16 << 20) + 1), 3.0)
+            await client.call(ADDRESSES[1], "ask", 1, bytes((16 << 20) + 1), TERMS)
         with pytest.raises(HostError, match="timeout"):
-            await client.call_many(dict.fromkeys(ADDRESSES, b""), "ask", 1, 1e9)
+            await client.call_many(dict.fromkeys(ADDRESSES, b""), "ask", 1, CallTerms(1e9))
+        for most in (0, (16 << 20) + 1):
+            with pytest.raises(HostError, match="max_reply is not a whole number from 1 to 16777216"):
+                await client.call(ADDRESSES[1], "ask", 1, b"", CallTerms(3.0, max_reply=most))
         assert peer.asked == []
-        assert (await client.call(ADDRESSES[1], "ask", 1, b"", 3.0)).ok
+        assert (await client.call(ADDRESSES[1], "ask", 1, b"", TERMS)).ok
 
 
 async def test_more_requests_than_are_allowed_are_refused_as_busy() -> None:

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from yumad.consensus.signature import KeyPair
 from yumad.daemon.axon.backend import READS_OF_PLUGIN, ServiceBackend
 from yumad.daemon.plugins.backend import PluginIdentity
-from yumad.protocols.axon.interfaces import Endpoint, StreamAborted
+from yumad.protocols.axon.interfaces import CallTerms, Endpoint, StreamAborted
 from yumad.protocols.axon.status import Status
 from yumad.protocols.transport import PeerId
 
@@ -130,6 +130,6 @@ async def test_c8_stream_that_leads_to_nobody_paces_the_next_dial(autojump_clock
     )
     backend = ServiceBackend(cast(Any, service))
     with pytest.raises(StreamAborted):
-        async with backend.stream(identity("a"), identity("b").hotkey, "m", 1, b"", 5.0):
+        async with backend.stream(identity("a"), identity("b").hotkey, "m", 1, b"", CallTerms(5.0)):
             pass
     assert failed == ["gone"] * 4

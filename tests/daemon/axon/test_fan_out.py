@@ -11,6 +11,7 @@ from yumad.consensus.types import AccountId
 from yumad.daemon.axon.backend import ServiceBackend
 from yumad.daemon.axon.fan_out import FanOutNotice
 from yumad.daemon.plugins.backend import PluginIdentity
+from yumad.protocols.axon.interfaces import CallTerms
 
 
 class Quiet:
@@ -29,7 +30,7 @@ async def rounds(backend: ServiceBackend, name: str, role: str, targets: int) ->
     who = PluginIdentity(name, 1, (role,), dev_keypair(name))
     bodies = {AccountId(number.to_bytes(32)): b"" for number in range(targets)}
     for _ in range(2):
-        await backend.call_many(who, bodies, "ask", 1, 5.0, False)
+        await backend.call_many(who, bodies, "ask", 1, CallTerms(5.0))
 
 
 async def test_r18_validator_that_calls_more_than_max_peers_is_told_of_once_with_the_number_that_is_enough() -> None:

@@ -130,3 +130,27 @@ async def test_r29_chain_lets_the_newcomer_inherit_once_the_next_commit_is_made(
     await commit_by_hand(world)
     await next_epoch(world)
     assert world.incentive(newcomer) > world.incentive(miner(2)) > 0, "so such a commit must not be revealed"
+
+
+async def test_r29_r34_two_peers_of_one_validator_commit_once_an_epoch_and_nobody_is_said_to_be_held_back(
+    world: WeighingPeer, tmp_path: Path
+) -> None:
+    await world.run(SCORES)
+    first = world.scheduler, world.scores
+    (tmp_path / "replica").mkdir()
+    world.folder = tmp_path / "replica"
+    world.start()
+    await world.run(SCORES)
+    replica, (scheduler, scores) = world.scheduler, first
+    for _ in range(6 * TEMPO):
+        await world.step()
+        await scheduler.look()
+        world.scores = scores
+        await world.score(SCORES)
+        world.scores = replica._scores  # type: ignore[assignment]
+        await world.score(SCORES)
+    names = world.names()
+    assert 4 <= names.count("commit_weights") <= 7
+    assert names.count("commit_weights") - names.count("reveal_weights") <= 2, "whoever committed reveals"
+    assert world.row() == ROW
+    assert (scheduler.held_back, replica.held_back) == (0, 0)

@@ -22,6 +22,7 @@ from yumad.protocols.axon.blob_transfer import BlobUnavailable
 from yumad.protocols.axon.interfaces import (
     CallReply,
     CallResult,
+    CallTerms,
     Handler,
     Latency,
     ServedMethod,
@@ -153,10 +154,9 @@ class MemoryPeer:
         return await served.handler(Incoming(method, body, deadline=trio.current_time() + seconds, **how))
 
     async def call(
-        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, timeout: float,
-        idempotent: bool,
-    ) -> CallResult:  # fmt: skip
-        self.asked.append(("call", who, (target, method, version, body, timeout, idempotent)))
+        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, terms: CallTerms
+    ) -> CallResult:
+        self.asked.append(("call", who, (target, method, version, body, terms)))
         return self._result(target, body)
 
     def _result(self, target: AccountId, body: bytes) -> CallResult:
@@ -165,17 +165,16 @@ class MemoryPeer:
         )
 
     async def call_many(
-        self, who: PluginIdentity, bodies: Mapping[AccountId, bytes], method: str, version: int, timeout: float,
-        idempotent: bool,
-    ) -> list[CallResult]:  # fmt: skip
-        self.asked.append(("call_many", who, dict(bodies)))
+        self, who: PluginIdentity, bodies: Mapping[AccountId, bytes], method: str, version: int, terms: CallTerms
+    ) -> list[CallResult]:
+        self.asked.append(("call_many", who, (dict(bodies), terms)))
         return [self._result(target, body) for target, body in bodies.items()]
 
     @asynccontextmanager
     async def stream(
-        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, timeout: float
+        self, who: PluginIdentity, target: AccountId, method: str, version: int, body: bytes, terms: CallTerms
     ) -> AsyncIterator[EchoStream]:
-        self.asked.append(("stream", who, (target, method, body)))
+        self.asked.append(("stream", who, (target, method, body, terms)))
         yield EchoStream(target)
 
     async def metagraph(self, who: PluginIdentity) -> Mapping[str, Any]:

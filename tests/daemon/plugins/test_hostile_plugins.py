@@ -166,10 +166,12 @@ async def test_r24_plugin_that_sends_garbage_is_ended(tmp_path: Path, garbage: b
 
 async def test_r24_requests_for_another_hotkey_or_role_are_refused(tmp_path: Path) -> None:
     code = f"""{RAW}
-call = {{"hotkey": b"t" * 32, "method": "m", "version": 1, "timeout": 1.0, "idempotent": False, "body": b""}}
+terms = {{"timeout": 1.0, "idempotent": False, "max_reply": 100}}
+call = terms | {{"hotkey": b"t" * 32, "method": "m", "version": 1, "body": b""}}
 asked = [
     ("call", call | {{"caller": b"v" * 32}}), ("call", call | {{"netuid": 5}}), ("call", call | {{"body": "text"}}),
     ("call", call | {{"timeout": float("nan")}}), ("call", call | {{"hotkey": b"short"}}),
+    ("call", call | {{"max_reply": 0}}), ("call", call | {{"max_reply": (16 << 20) + 1}}),
     ("scores.update", {{"scores": [], "name": "ema", "params": {{}}, "round": 1}}), ("scores.load", None),
     ("sign", b"x"), ("call", None), ("call", call),
 ]
@@ -188,7 +190,7 @@ time.sleep(1000)
             nursery.cancel_scope.cancel()
         outcomes = [line.removeprefix("OUT ") for line in log_of(host).split("\n") if line.startswith("OUT")]
         assert outcomes == [
-            *["call 2 malformed"] * 5,
+            *["call 2 malformed"] * 7,
             "scores.update 2 not_allowed",
             "scores.load 2 not_allowed",
             "sign 2 malformed",
@@ -231,7 +233,8 @@ for number in range(1_000_000):
 
 async def test_r24_plugin_that_asks_and_does_not_read_is_dropped(tmp_path: Path) -> None:
     code = f"""{RAW}
-call = {{"hotkey": b"t" * 32, "method": "m", "version": 1, "timeout": 1.0, "idempotent": False, "body": b""}}
+terms = {{"timeout": 1.0, "idempotent": False, "max_reply": 100}}
+call = terms | {{"hotkey": b"t" * 32, "method": "m", "version": 1, "body": b""}}
 for number in range(2000):
     s.sendall(frame(3 + 2 * number, 0, "call", call))
 time.sleep(1000)

@@ -1,4 +1,4 @@
-"""Admission in virtual time: fair by stake, nobody starves, hopeless work is refused; cancels leak nothing."""
+"""Admission in virtual time: fair by stake, nobody starves or takes it all, hopeless work is refused, nothing leaks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock, assert_no_checkpoints, wait_all_tasks_blocked
 from yumad.consensus.types import AccountId
 from yumad.protocols.axon import admission
@@ -18,6 +20,7 @@ from yumad.protocols.axon.status import Status
 TAO = 1_000_000_000
 RECEIVER = AccountId(bytes([7]) * 32)
 ONE_SLOT = ServedMethod("echo", concurrency=1)
+SIXTEEN = ServedMethod("echo", concurrency=16)
 KEY = (4, RECEIVER, "echo")
 
 
@@ -72,12 +75,23 @@ async def run_load(
                     nursery.start_soon(load.calls, who, weight, timeout)
 
 
-async def test_r22_ten_to_one_stake_at_saturation_is_served_ten_to_one(autojump_clock: MockClock) -> None:
-    load = Load(AdmissionQueue(), ServedMethod("echo", concurrency=4), 0.02)
+@pytest.mark.parametrize("slots", [1, 11, 16])
+async def test_r22_ten_to_one_stake_at_saturation_is_served_ten_to_one(autojump_clock: MockClock, slots: int) -> None:
+    load = Load(AdmissionQueue(), ServedMethod("echo", concurrency=slots), 0.005 * slots)
     await run_load(load, {1: 1000 * TAO, 2: 100 * TAO}, 60)
     assert load.served[1] / load.served[2] == pytest.approx(10, rel=0.2)
-    assert load.served.total() == pytest.approx(60 * 4 / 0.02, rel=0.01)
+    assert load.served.total() == pytest.approx(60 / 0.005, rel=0.01)
     assert max(load.longest_gap.values()) < 2
+
+
+@pytest.mark.parametrize("slots", [2, 4])
+async def test_r22_with_few_slots_the_last_one_is_for_others_and_none_stays_free_at_saturation(
+    autojump_clock: MockClock, slots: int
+) -> None:
+    load = Load(AdmissionQueue(), ServedMethod("echo", concurrency=slots), 0.005 * slots)
+    await run_load(load, {1: 1000 * TAO, 2: 100 * TAO}, 20)
+    assert load.served[1] / load.served[2] == pytest.approx(slots - 1, rel=0.01)
+    assert load.served.total() == pytest.approx(20 / 0.005, rel=0.01)
 
 
 async def test_r22_sixty_four_callers_of_very_different_stake_all_get_their_turn_within_two_seconds(
@@ -132,6 +146,7 @@ async def test_r22_a_call_whose_deadline_the_queue_cannot_meet_is_refused_at_onc
     assert refused.value.retry_after_ms == 2000
     assert queue.counters == {"late": 1}
     assert queue.waiting == 0
+    assert list(queue._lanes[KEY]._absent) == [caller(2)]
 
 
 async def test_r22_slow_handlers_of_the_past_do_not_close_an_idle_method(autojump_clock: MockClock) -> None:
@@ -233,8 +248,12 @@ async def test_r22_a_flood_by_one_caller_fills_only_its_own_part_of_the_queue(
 async def test_r22_the_concurrency_of_a_reloaded_method_counts_from_the_next_call(autojump_clock: MockClock) -> None:
     queue = AdmissionQueue()
     await enter(queue, 1)
-    await enter(queue, 1, method=ServedMethod("echo", concurrency=2))
-    assert queue.running == 2
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(enter, queue, 2)
+        await wait_all_tasks_blocked()
+        assert (queue.running, queue.waiting) == (1, 1)
+        await enter(queue, 3, method=ServedMethod("echo", concurrency=3))
+        assert (queue.running, queue.waiting) == (3, 0)
 
 
 async def test_r22_a_method_that_is_gone_still_serves_those_who_wait(autojump_clock: MockClock) -> None:
@@ -248,3 +267,218 @@ async def test_r22_a_method_that_is_gone_still_serves_those_who_wait(autojump_cl
         ticket.release(0.1)
     assert outcomes == ["2 served"]
     assert (queue.running, queue.waiting) == (0, 0)
+
+
+# --- no caller has all slots ------------------------------------------------------------------------------------------
+
+
+async def hold(queue: AdmissionQueue, who: int, tickets: list[Ticket], weight: int = TAO) -> None:
+    """One call of a method with sixteen slots that does not end by itself."""
+    tickets.append(await enter(queue, who, weight, method=SIXTEEN))
+
+
+def start_holding(
+    nursery: trio.Nursery, queue: AdmissionQueue, who: int, calls: int, weight: int = TAO
+) -> list[Ticket]:
+    tickets: list[Ticket] = []
+    for _ in range(calls):
+        nursery.start_soon(hold, queue, who, tickets, weight)
+    return tickets
+
+
+async def test_r22_a_caller_that_trickles_sixteen_calls_does_not_delay_anothers_call(autojump_clock: MockClock) -> None:
+    queue = AdmissionQueue()
+    async with trio.open_nursery() as nursery:
+        trickled = start_holding(nursery, queue, 1, 16, weight=10**6 * TAO)
+        await trio.sleep(100)
+        assert (len(trickled), queue.waiting) == (15, 1)
+        for _ in range(50):
+            with assert_no_checkpoints():
+                ticket = await enter(queue, 2, method=SIXTEEN)
+            await trio.sleep(1)
+            ticket.release(1.0)
+        assert (len(trickled), queue.waiting) == (15, 1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_r22_a_caller_alone_keeps_all_slots_but_one_in_flight(autojump_clock: MockClock) -> None:
+    load = Load(AdmissionQueue(), SIXTEEN, 0.1)
+    await run_load(load, {1: TAO}, 20)
+    assert load.served[1] == pytest.approx(20 * 15 / 0.1, rel=0.01)
+    assert not load.refused
+
+
+async def test_r22_while_others_wait_a_caller_that_holds_more_than_its_share_gets_none_of_the_slots_that_end(
+    autojump_clock: MockClock,
+) -> None:
+    queue = AdmissionQueue()
+    async with trio.open_nursery() as nursery:
+        first = start_holding(nursery, queue, 1, 20)
+        await wait_all_tasks_blocked()
+        second = start_holding(nursery, queue, 2, 20)
+        await wait_all_tasks_blocked()
+        assert (len(first), len(second)) == (15, 1)
+        for ended in range(7):
+            first[ended].release()
+            await wait_all_tasks_blocked()
+            assert (len(first), len(second)) == (15, 2 + ended)
+        assert queue.running == 16
+        first[7].release()
+        await wait_all_tasks_blocked()
+        assert (len(first), len(second)) == (16, 8)  # eight each; each slot that ends goes to the one that had it
+        nursery.cancel_scope.cancel()
+
+
+async def test_r22_the_share_of_a_caller_is_kept_for_two_seconds_and_then_free_without_any_call_ending(
+    autojump_clock: MockClock,
+) -> None:
+    queue = AdmissionQueue()
+    (await enter(queue, 2, method=SIXTEEN)).release(0.1)
+    await trio.sleep(0.1)
+    async with trio.open_nursery() as nursery:
+        tickets = start_holding(nursery, queue, 1, 15)
+        await trio.sleep(admission.KEPT - 0.2)
+        assert len(tickets) == 8
+        await trio.sleep(0.15)
+        later = start_holding(nursery, queue, 1, 1)
+        await trio.sleep(admission.LOOK_AGAIN)
+        assert (len(tickets), len(later)) == (15, 0)  # its calls keep their order
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("stake", "slots"), [(0, 1), (100, 4), (1000, 12), (10**6, 15)])
+async def test_r22_the_share_of_slots_goes_by_stake_and_is_one_at_least(
+    autojump_clock: MockClock, stake: int, slots: int
+) -> None:
+    queue = AdmissionQueue()
+    (await enter(queue, 2, 400 * TAO, method=SIXTEEN)).release(0.1)
+    async with trio.open_nursery() as nursery:
+        tickets = start_holding(nursery, queue, 1, 20, stake * TAO)
+        await wait_all_tasks_blocked()
+        assert len(tickets) == slots
+        nursery.cancel_scope.cancel()
+
+
+async def test_r22_a_call_beyond_the_callers_share_is_refused_when_its_own_calls_would_end_too_late(
+    autojump_clock: MockClock,
+) -> None:
+    queue = AdmissionQueue()
+    two = ServedMethod("echo", concurrency=2)
+    (await enter(queue, 1, method=two)).release(2.0)
+    ticket = await enter(queue, 1, method=two)
+    with pytest.raises(Refused, match="the queue would take 4 s") as refused:
+        await enter(queue, 1, deadline=trio.current_time() + 3.5, method=two)
+    assert refused.value.retry_after_ms == 2000
+    ticket.release(2.0)
+    assert (queue.running, queue.waiting) == (0, 0)
+
+
+async def test_r22_callers_that_come_once_are_forgotten(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "MAX_REMEMBERED_CALLERS", 50)
+    queue = AdmissionQueue()
+    for who in range(2, 500):
+        (await enter(queue, who, method=SIXTEEN)).release(0.01)
+    lane = queue._lanes[KEY]
+    assert len(lane._holders) == len(lane._absent) == 50
+    await trio.sleep(admission.KEPT)
+    for _ in range(2):
+        await enter(queue, 1, method=SIXTEEN)
+    assert len(lane._holders) == 1
+    assert lane._holders_weight == TAO
+
+
+class Calls:
+    """Calls that a test starts, ends and cancels one by one, and what must hold between these steps."""
+
+    def __init__(self, slots: int) -> None:
+        self.queue = AdmissionQueue()
+        self.slots = slots
+        self.calls = 0
+        self.tickets: list[tuple[int, Ticket]] = []
+        self.waiting: dict[trio.CancelScope, int] = {}
+
+    async def call(self, who: int, timeout: float) -> None:
+        method = ServedMethod("echo", concurrency=self.slots)
+        self.calls += 1
+        weight = 10**who * TAO + self.calls  # stake moves
+        deadline = trio.current_time() + timeout
+        with trio.CancelScope() as scope:
+            self.waiting[scope] = who
+            try:
+                ticket = await enter(self.queue, who, weight, deadline, method)
+                self.tickets.append((who, ticket))
+            except Refused:
+                pass
+            finally:
+                del self.waiting[scope]
+
+    def end(self, index: int) -> None:
+        if self.tickets:
+            _, ticket = self.tickets.pop(index % len(self.tickets))
+            ticket.release(0.3)
+
+    def cancel(self, index: int) -> None:
+        if self.waiting:
+            list(self.waiting)[index % len(self.waiting)].cancel()
+
+    def check(self) -> None:
+        assert self.queue.running == len(self.tickets)
+        assert self.queue.waiting == len(self.waiting)
+        held = Counter(who for who, _ in self.tickets)
+        assert max(held.values(), default=0) <= max(1, self.slots - 1)
+        assert len(self.tickets) <= self.slots
+        if len(self.tickets) < self.slots:
+            assert all(held[who] for who in self.waiting.values()), "a caller without a slot waits beside a free one"
+        for lane in self.queue._lanes.values():
+            assert lane._holders_weight == sum(each.weight for each in lane._holders.values())
+            assert {who for who, each in lane._holders.items() if not each.held and not each.queued} == set(
+                lane._absent
+            )
+            assert sum(each.held for each in lane._holders.values()) == lane.running
+
+
+STEP = st.one_of(
+    st.tuples(st.just("call"), st.integers(1, 4), st.sampled_from([0.2, 1.0, 5.0, math.inf])),
+    st.tuples(st.just("end"), st.integers(0, 9), st.booleans()),
+    st.tuples(st.just("cancel"), st.integers(0, 9), st.booleans()),
+    st.tuples(st.just("time"), st.sampled_from([0.1, 0.5, 0.7, 2.0]), st.booleans()),
+)
+"""What is done, with what, and whether nothing runs between it and the next step (for calls: the time they have)."""
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 4), st.lists(STEP, max_size=40))
+def test_r22_slots_are_never_lost_whatever_ends_is_cancelled_or_comes_too_late(
+    slots: int, steps: list[tuple[str, float, float]]
+) -> None:
+    clock = MockClock()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            calls = Calls(slots)
+            for kind, value, extra in steps:
+                if kind == "call":
+                    nursery.start_soon(calls.call, int(value), extra)
+                elif kind == "time":
+                    clock.jump(value)
+                else:
+                    (calls.end if kind == "end" else calls.cancel)(int(value))
+                    if extra:
+                        continue
+                await wait_all_tasks_blocked()
+                calls.check()
+            while calls.waiting or calls.tickets:
+                await wait_all_tasks_blocked()
+                calls.check()
+                calls.end(0)
+            assert (calls.queue.running, calls.queue.waiting) == (0, 0)
+            clock.jump(admission.KEPT)
+            for _ in range(slots + 1):
+                nursery.start_soon(calls.call, 9, math.inf)
+            await wait_all_tasks_blocked()
+            assert calls.queue.running == max(1, slots - 1)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=clock)

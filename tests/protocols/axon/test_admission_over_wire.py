@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 import trio
@@ -11,7 +12,15 @@ from trio.testing import MockClock
 from yumad.consensus.signature import KeyPair
 from yumad.protocols.axon.admission import AdmissionQueue
 from yumad.protocols.axon.caller_limiter import CallerLimiter
-from yumad.protocols.axon.interfaces import Admission, CallReply, Freshness, IncomingCall, ServedMethod, Standing
+from yumad.protocols.axon.interfaces import (
+    Admission,
+    CallReply,
+    Freshness,
+    IncomingCall,
+    ServedMethod,
+    Standing,
+    StreamAborted,
+)
 from yumad.protocols.axon.policy import Policy, Quota
 from yumad.protocols.axon.status import Reached, Status
 
@@ -24,6 +33,11 @@ def gates() -> Admission:
 
 async def slow(call: IncomingCall) -> CallReply:
     await trio.sleep(0.05)
+    return CallReply(body=b"done")
+
+
+async def slower(call: IncomingCall) -> CallReply:
+    await trio.sleep(0.2)
     return CallReply(body=b"done")
 
 
@@ -43,20 +57,65 @@ async def call_all_the_time(world: World, key: KeyPair, served: Counter[KeyPair]
 
 async def test_r22_priority_by_stake_has_its_effect_at_the_far_end(autojump_clock: MockClock) -> None:
     async with memory_world(admission=gates()) as world:
-        world.serve(slow, ServedMethod("slow", concurrency=4, policy=OPEN))
+        world.serve(slower, ServedMethod("slow", concurrency=16, policy=OPEN))
         world.view.standings = {
             account(CALLER): Standing(0, True, 1000 * TAO),
             account(OTHER): Standing(1, True, 100 * TAO),
         }
         served: Counter[KeyPair] = Counter()
         gaps: Counter[KeyPair] = Counter()
-        with trio.move_on_after(40):
+        with trio.move_on_after(20):
             async with trio.open_nursery() as nursery:
                 for key in (CALLER, OTHER):
-                    for _ in range(24):
+                    for _ in range(48):  # three times the slots: fewer leave gaps while replies travel
                         nursery.start_soon(call_all_the_time, world, key, served, gaps)
         assert served[CALLER] / served[OTHER] == pytest.approx(10, rel=0.2)
-        assert served.total() > 0.9 * 40 * 4 / 0.05
+        assert served.total() > 0.9 * 20 * 16 / 0.2
+
+
+async def test_r9_r22_a_caller_that_trickles_all_the_streams_it_may_open_does_not_delay_another(
+    autojump_clock: MockClock,
+) -> None:
+    async with memory_world(admission=gates()) as world:
+
+        async def count(call: IncomingCall) -> CallReply:
+            async for message in call.messages():
+                await call.send(message)
+            return CallReply()
+
+        world.serve(count, ServedMethod("slow", stream_in=True, stream_out=True, policy=OPEN))
+        world.view.standings = {
+            account(CALLER): Standing(0, True, 10**6 * TAO),
+            account(OTHER): Standing(1, True, TAO),
+        }
+        trickling: set[int] = set()
+
+        async def trickle(number: int) -> None:
+            call = world.client.stream(CALLER, NETUID, account(SERVER), "slow", b"", stream_in=True, timeout=400)
+            with suppress(StreamAborted):  # the one that gets no slot
+                async with call as stream:
+                    await stream.send(b"x")
+                    async for _ in stream:
+                        trickling.add(number)
+                        await trio.sleep(20)
+                        await stream.send(b"x")
+
+        async with trio.open_nursery() as nursery:
+            for number in range(16):
+                nursery.start_soon(trickle, number)
+            for _ in range(10):
+                await trio.sleep(20)
+                began = trio.current_time()
+                async with world.client.stream(
+                    OTHER, NETUID, account(SERVER), "slow", b"", stream_in=True, timeout=10
+                ) as stream:
+                    await stream.send(b"y")
+                    await stream.end()
+                    assert [message async for message in stream] == [b"y"]
+                    assert (await stream.result()).ok
+                assert trio.current_time() - began < 0.5
+                assert len(trickling) == world.server.context.admission.queue.running == 15
+            nursery.cancel_scope.cancel()
 
 
 async def test_r22_a_call_without_a_chance_is_told_so_at_once_and_reaches_no_handler(
