@@ -104,8 +104,8 @@ async def test_r6_flood_of_tiny_frames_is_read_at_the_pace_of_its_peer(autojump_
         began = trio.current_time()
         for _ in range(60):
             await caller.write(credit(1) * 1000)
-        # What is not read lies in the window of the stream, which holds 20 000 of these.
-        assert trio.current_time() - began > 35
+        # What is not read lies in the window of the stream, which holds 20 000 of these; 6000 more are read ahead.
+        assert trio.current_time() - began > 30
 
 
 async def test_r4_r6_flood_of_certificates_counts_as_calls(autojump_clock: MockClock) -> None:
