@@ -138,7 +138,7 @@ def audit(request: AuditRequest, call: Call) -> AuditReply:
 class Storage(Validator):
     """Places data, audits it, repairs what was lost, and pays for what was proven."""
 
-    interval = 2.0
+    interval = 1.0
     sample = None  # a miner that is not audited can forget
     aggregator = WindowMean(16)
 
