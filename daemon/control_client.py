@@ -44,6 +44,8 @@ class ControlClient:
     """One open connection. Use `connect`, and close it (or use it in a `with`)."""
 
     def __init__(self, connection: socket.socket, home: Path) -> None:
+        self.reply_timeout = REPLY_TIMEOUT
+        """Seconds that `call` waits for a reply. Calls of other peers take what their authors allow."""
         self._socket = connection
         self._home = home
         self._buffer = bytearray()
@@ -98,11 +100,11 @@ class ControlClient:
             raise self._lost() from error
         while True:
             try:
-                document = self._read(REPLY_TIMEOUT)
+                document = self._read(self.reply_timeout)
             except TimeoutError as error:
                 raise CommandError(
                     "timeout",
-                    f"the daemon did not answer {method} within {REPLY_TIMEOUT:.0f} s",
+                    f"the daemon did not answer {method} within {self.reply_timeout:.0f} s",
                     remedy="see its log; it may be executing a long block",
                 ) from error
             if document.get("method") is not None:

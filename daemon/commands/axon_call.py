@@ -64,7 +64,7 @@ def call(
     """Call a method of a miner, signed by a hotkey of yours, and print what it answers."""
     with reporting(as_json):
         from ...consensus.rules.v1.calls.call import Signer
-        from ..patient_client import PatientClient
+        from ..control_client import ControlClient
         from .signer import SignerOptions, signing_key
 
         options = SignerOptions(wallet, hotkey, dev, wallets, password_file)
@@ -73,7 +73,8 @@ def call(
         body = _body(data, data_file)
         if receipt is not None and receipt.exists():
             raise usage_error(f"{receipt} exists already", remedy="choose another name for the receipt")
-        with PatientClient.waiting(home, timeout + PATIENCE_SECONDS) as client:
+        with ControlClient.connect(home) as client:
+            client.reply_timeout = max(client.reply_timeout, timeout + PATIENCE_SECONDS)
             context = client.call("tx.context")
             key = signing_key(options, Signer.HOTKEY, context)
             found = client.call("axon.find", netuid=netuid, **target)
