@@ -12,7 +12,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -24,6 +24,7 @@ from .arguments import ArgumentError
 from .head_feed import HeadFeed
 from .logging import get_logger
 from .registry import Registry, UnknownMethodError
+from .unix_listener import unix_listener
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -234,32 +235,17 @@ def _data(error: YumadError) -> dict[str, Any]:
 
 @contextmanager
 def _listening(path: Path) -> Iterator[trio.SocketListener]:
-    """A listening socket that only its owner may use; removed at the end. A dead process' socket is replaced."""
-    try:
-        _remove_stale(path)
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    """The listening socket. A dead process' socket is replaced."""
+    with ExitStack() as stack:
         try:
-            bound.bind(os.fspath(path))
-            path.chmod(0o600)
-            bound.listen(MAX_CONNECTIONS)
-            inode = path.stat().st_ino
-        except OSError:
-            bound.close()
-            raise
-    except OSError as error:
-        raise ControlSocketError(
-            f"the control socket {path} cannot be made: {error.strerror or error}",
-            remedy="check the folder's permissions and free space, or choose another --home",
-        ) from error
-    try:
-        yield trio.SocketListener(trio.socket.from_stdlib_socket(bound))
-    finally:
-        bound.close()
-        try:
-            if path.stat().st_ino == inode:
-                path.unlink()
-        except OSError:
-            pass  # somebody removed it already
+            _remove_stale(path)
+            listener = stack.enter_context(unix_listener(path, MAX_CONNECTIONS))
+        except OSError as error:
+            raise ControlSocketError(
+                f"the control socket {path} cannot be made: {error.strerror or error}",
+                remedy="check the folder's permissions and free space, or choose another --home",
+            ) from error
+        yield listener
 
 
 def _remove_stale(path: Path) -> None:

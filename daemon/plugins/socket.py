@@ -12,7 +12,7 @@ import socket
 import stat
 import struct
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +24,7 @@ from ...plugin.host_client import TOKEN_BYTES
 from ...protocols.axon.plugin_values import Fields
 from ...protocols.axon.plugin_wire import Frame, FrameBuffer, FrameKind, encode_frame
 from ..logging import get_logger
+from ..unix_listener import unix_listener
 
 if TYPE_CHECKING:
     from trio_typing import TaskStatus
@@ -155,26 +156,19 @@ def _user_of(stream: trio.SocketStream) -> int:
 
 @contextmanager
 def _listening(path: Path) -> Iterator[trio.SocketListener]:
-    """A listening socket that only its owner may use; removed at the end. The home's lock keeps a second peer away, so
-    a socket that is there already is a dead process'."""
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    """The listening socket. The home's lock keeps a second peer away, so a socket that is there already is a dead
+    process'."""
+    with ExitStack() as stack:
         try:
-            if stat.S_ISSOCK(path.lstat().st_mode):
-                path.unlink()
-        except FileNotFoundError:
-            pass
-        bound.bind(os.fspath(path))
-        path.chmod(0o600)
-        bound.listen(MAX_UNKNOWN)
-    except OSError as error:
-        bound.close()
-        raise PluginSocketError(
-            f"the plugin socket {path} cannot be made: {error.strerror or error}",
-            remedy="check the folder's permissions and free space, or choose another --home",
-        ) from error
-    try:
-        yield trio.SocketListener(trio.socket.from_stdlib_socket(bound))
-    finally:
-        bound.close()
-        path.unlink(missing_ok=True)
+            try:
+                if stat.S_ISSOCK(path.lstat().st_mode):
+                    path.unlink()
+            except FileNotFoundError:
+                pass
+            listener = stack.enter_context(unix_listener(path, MAX_UNKNOWN))
+        except OSError as error:
+            raise PluginSocketError(
+                f"the plugin socket {path} cannot be made: {error.strerror or error}",
+                remedy="check the folder's permissions and free space, or choose another --home",
+            ) from error
+        yield listener
