@@ -26,7 +26,7 @@ from ...protocols.axon.own_calls import WithOwnCalls
 from ...protocols.axon.relay import relay_protocol
 from ...protocols.axon.server import AxonServer
 from ...protocols.axon.server_call import CallRecord
-from ...protocols.axon.status import Status
+from ...protocols.axon.status import Reached, Status
 from ...protocols.interfaces import Clock
 from ...protocols.names import NetworkNames
 from ...protocols.transport import PeerId
@@ -183,7 +183,7 @@ class AxonService:
         return peer_health(self.answers.status(), self.view, self.plugin_states())
 
     def _observe(self, record: CallRecord) -> None:
-        ran = record.handler_seconds if record.status.reached_handler.value == "yes" else None
+        ran = record.handler_seconds if record.status.reached_handler is Reached.YES else None
         self.metrics.served(record.status, record.queue_seconds, ran)
 
     def _sample(self) -> AxonSample:

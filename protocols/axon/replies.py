@@ -94,10 +94,7 @@ def decode_reply(data: bytes) -> Reply:
         raise MalformedError(f"reply head of {len(data)} bytes")
     (version, request_id, status, flags, length, body_hash, retry_after, queue, handler,
      text_size) = _REPLY.unpack_from(data)  # fmt: skip
-    if version != VERSION:
-        raise MalformedError(f"reply of version {version}")
-    if text_size > MAX_TEXT or len(data) != fixed + text_size + SIGNATURE_BYTES:
-        raise MalformedError("reply head of the wrong length")
+    text, signature = _rest(data, fixed, version, text_size, "reply head")
     return Reply(
         request_id=request_id,
         status=_travelling(status),
@@ -106,9 +103,9 @@ def decode_reply(data: bytes) -> Reply:
         retry_after_ms=retry_after,
         queue_us=queue,
         handler_us=handler,
-        text=_text(data[fixed : fixed + text_size]),
+        text=text,
         flags=flags,
-        signature=Signature(data[-SIGNATURE_BYTES:]),
+        signature=signature,
     )
 
 
@@ -174,19 +171,25 @@ def decode_trailer(data: bytes) -> Trailer:
     if not fixed + SIGNATURE_BYTES <= len(data) <= MAX_ENVELOPE:
         raise MalformedError(f"trailer of {len(data)} bytes")
     version, request_id, status, messages, total, running_hash, text_size = _TRAILER.unpack_from(data)
-    if version != VERSION:
-        raise MalformedError(f"trailer of version {version}")
-    if text_size > MAX_TEXT or len(data) != fixed + text_size + SIGNATURE_BYTES:
-        raise MalformedError("trailer of the wrong length")
+    text, signature = _rest(data, fixed, version, text_size, "trailer")
     return Trailer(
         request_id=request_id,
         status=_travelling(status),
         messages=messages,
         total_bytes=total,
         running_hash=running_hash,
-        text=_text(data[fixed : fixed + text_size]),
-        signature=Signature(data[-SIGNATURE_BYTES:]),
+        text=text,
+        signature=signature,
     )
+
+
+def _rest(data: bytes, fixed: int, version: int, text_size: int, what: str) -> tuple[str, Signature]:
+    """Text and signature, which both forms end with. Raises MalformedError."""
+    if version != VERSION:
+        raise MalformedError(f"{what} of version {version}")
+    if text_size > MAX_TEXT or len(data) != fixed + text_size + SIGNATURE_BYTES:
+        raise MalformedError(f"{what} of the wrong length")
+    return _text(data[fixed : fixed + text_size]), Signature(data[-SIGNATURE_BYTES:])
 
 
 def _travelling(number: int) -> Status:

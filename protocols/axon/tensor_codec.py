@@ -23,9 +23,6 @@ NONE, FP16, INT8, ZSTD = "none", "fp16", "int8", "zstd"
 MANDATORY: Final = (NONE, FP16, INT8)
 """Codecs that every implementation decodes."""
 
-LOSSY: Final = frozenset({FP16, INT8})
-"""Used only where the author asks: per field, or per call."""
-
 BLOCK: Final = 64
 """Values that share one scale in `int8`: 4 bytes on 64 make 6 %, and one outlier spoils no more than its block."""
 
