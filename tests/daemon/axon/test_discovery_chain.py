@@ -11,11 +11,8 @@ import base58
 import trio
 from trio.testing import MockClock
 from yumad.consensus.block import Body, encode_body
-from yumad.consensus.chain_spec import ChainSpec, genesis_hash
-from yumad.consensus.chain_spec_authorities import genesis_authority_set
+from yumad.consensus.chain_spec import ChainSpec
 from yumad.consensus.dev_accounts import dev_authority, dev_keypair
-from yumad.consensus.rules.interface import BlockContext
-from yumad.consensus.rules.registry import rules_for
 from yumad.consensus.rules.v1.calls.serving import CALLS
 from yumad.consensus.rules.v1.calls.table import call_named
 from yumad.consensus.rules.v1.neurons import hotkeys_of, neuron_array, neuron_row
@@ -23,10 +20,10 @@ from yumad.consensus.rules.v1.records import RecordTag
 from yumad.consensus.rules.v1.serving import served_record
 from yumad.consensus.signature import KeyPair
 from yumad.consensus.state.state import State
-from yumad.consensus.statement import VoteDomain
-from yumad.consensus.transaction import TransactionDomain, encode_transaction, fork_digest, sign_transaction
-from yumad.consensus.types import ZERO_HASH, AccountId, Era, Height, Micros, Slot
+from yumad.consensus.transaction import encode_transaction, sign_transaction
+from yumad.consensus.types import AccountId, Micros
 from yumad.daemon.axon.registrations import Registrations
+from yumad.daemon.simulate.memory_chain import MemoryChain
 from yumad.daemon.swarm_spec import played_spec
 from yumad.protocols.axon.records import OfferedMethod, encode_record, make_record
 from yumad.protocols.peer_records import peer_id_of
@@ -51,21 +48,12 @@ def spec_with_miners() -> ChainSpec:
     return replace(bare, authorities=(entry,), stakes=(*bare.stakes, (entry.hotkey, entry.coldkey, 1000 * 10**9)))
 
 
-class Chain:
+class Chain(MemoryChain):
     """Executes blocks of real transactions and remembers them."""
 
     def __init__(self) -> None:
-        self.spec = spec_with_miners()
-        self.rules = rules_for(self.spec.rules_version)
-        self.genesis = genesis_hash(self.spec)
-        self.state = self.rules.build_genesis(self.spec)
-        self.authorities = genesis_authority_set(self.spec, self.genesis)
-        self.domain = TransactionDomain(self.genesis, fork_digest(self.genesis, 1, ZERO_HASH))
+        super().__init__(spec_with_miners())
         self.bodies: list[bytes] = []
-
-    @property
-    def height(self) -> int:
-        return len(self.bodies)
 
     def sign(self, name: str, call: str, *args: Any) -> bytes:
         entry = call_named(call)
@@ -78,25 +66,12 @@ class Chain:
 
     def block(self, *transactions: bytes) -> list[int]:
         """Execute one block; gives the result codes."""
-        context = BlockContext(
-            spec=self.spec,
-            genesis_hash=self.genesis,
-            domain=self.domain,
-            vote_domain=VoteDomain(self.genesis),
-            height=Height(self.height + 1),
-            era=Era(self.height // self.spec.era_blocks),
-            slot=Slot(self.height + 1),
-            parent_hash=self.genesis,
-            proposer_index=0,
-            authorities=self.authorities,
-        )
         body = Body(None, (), transactions)
         mark = self.state.begin()
-        outcome = self.rules.apply_block(self.state, context, body, False)
+        outcome = self.rules.apply_block(self.state, self.context(), body, False)
         self.state.commit(mark)
         self.bodies.append(encode_body(body))
-        if outcome.next_authorities is not None:
-            self.authorities = outcome.next_authorities
+        self.advance(outcome, self.genesis)
         return [result.code for result in outcome.transactions]
 
     async def read(self, reader: Callable[[State], T]) -> T:
